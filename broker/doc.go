@@ -1,0 +1,3 @@
+// Package broker is a durable, embeddable, single-node broker that speaks the
+// Apache Kafka protocol.
+package broker

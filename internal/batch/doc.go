@@ -1,0 +1,2 @@
+// Package batch reads, checks and builds Kafka record batches, format v2.
+package batch

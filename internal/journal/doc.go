@@ -1,0 +1,2 @@
+// Package journal is the one writer that makes commits durable.
+package journal

@@ -1,0 +1,2 @@
+// Package storage keeps the partition logs and makes appends to them durable.
+package storage

@@ -1,0 +1,2 @@
+// Package weir runs consumer-group applications over the Kafka protocol.
+package weir

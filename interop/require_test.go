@@ -1,0 +1,36 @@
+package interop
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// installed is what interop/run puts below .work.
+type installed struct {
+	weir         string // the binary
+	applications string // the test binary of the root package
+	python       string // interpreter of the virtual environment
+	jars         string // folder of Apache Kafka's jars
+}
+
+// require skips the test unless interop/run has set the place.
+func require(t *testing.T) installed {
+	t.Helper()
+	dir := os.Getenv("WEIR_INTEROP")
+	if dir == "" {
+		t.Skip("needs Python packages, Java and Apache Kafka: run interop/run, which installs them")
+	}
+	in := installed{
+		weir:         filepath.Join(dir, "weir"),
+		applications: filepath.Join(dir, "applications.test"),
+		python:       filepath.Join(dir, "python", "bin", "python"),
+		jars:         filepath.Join(dir, "jars"),
+	}
+	for _, path := range []string{in.weir, in.applications, in.python, in.jars} {
+		if _, err := os.Stat(path); err != nil {
+			t.Fatalf("interop/run should have made it: %v", err)
+		}
+	}
+	return in
+}

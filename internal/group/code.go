@@ -1,0 +1,20 @@
+package group
+
+// The error codes of the protocol that the rules of this package answer.
+const (
+	none                      int16 = 0
+	offsetMetadataTooLarge    int16 = 12
+	illegalGeneration         int16 = 22
+	inconsistentGroupProtocol int16 = 23
+	invalidGroupID            int16 = 24
+	unknownMemberID           int16 = 25
+	invalidSessionTimeout     int16 = 26
+	rebalanceInProgress       int16 = 27
+	invalidRequest            int16 = 42
+	policyViolation           int16 = 44
+	groupIDNotFound           int16 = 69
+	memberIDRequired          int16 = 79
+	groupMaxSizeReached       int16 = 81
+	fencedInstanceID          int16 = 82
+	unknownServerError        int16 = -1
+)

@@ -1,0 +1,161 @@
+package group
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Config holds what a Core needs of its surroundings. All but NewMemberID may be
+// zero; the values in brackets are then used, which are Kafka's defaults except
+// for InitialRebalanceDelay (Kafka waits 3 s) and MaxSize (Kafka has no limit).
+type Config struct {
+	NewMemberID           func(prefix string) string // makes a unique id that begins with prefix and '-'
+	InitialRebalanceDelay time.Duration              // [0] how long a new group waits for more members
+	MinSessionTimeout     time.Duration              // [6 s]
+	MaxSessionTimeout     time.Duration              // [30 min]
+	MaxSize               int                        // [1,000] members, and as many pending ones, of a group
+	MaxOffsetMetadata     int                        // [4,096] bytes of metadata with an offset
+	MaxRecord             int                        // [32 MiB] bytes of a group's record
+	OffsetsRetention      time.Duration              // [7 days] after a group became empty
+	EmptyLinger           time.Duration              // [10 min] an empty group without offsets is still listed
+}
+
+func (c Config) withDefaults() Config {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	num := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	def(&c.MinSessionTimeout, 6*time.Second)
+	def(&c.MaxSessionTimeout, 30*time.Minute)
+	def(&c.OffsetsRetention, 7*24*time.Hour)
+	def(&c.EmptyLinger, 10*time.Minute)
+	num(&c.MaxSize, 1000)
+	num(&c.MaxOffsetMetadata, 4096)
+	c.MaxOffsetMetadata = min(c.MaxOffsetMetadata, maxString)
+	num(&c.MaxRecord, 32<<20)
+	return c
+}
+
+// Token names a request that is answered through Take. The caller chooses it.
+type Token uint64
+
+// Client is who sent a request.
+type Client struct {
+	ID   string
+	Host string // as Kafka prints it: "/127.0.0.1"
+}
+
+// Reply is the answer to a parked request.
+type Reply struct {
+	Token    Token
+	Response kmsg.Response // a *kmsg.JoinGroupResponse or *kmsg.SyncGroupResponse
+}
+
+// Record is one record for the partition of __consumer_offsets.
+type Record struct {
+	Key   []byte
+	Value []byte // nil: a tombstone
+}
+
+// Output is what piled up since the last Take. The records come first: no
+// answer may leave before they are durable.
+type Output struct {
+	Replies []Reply
+	Records []Record
+}
+
+// Core holds the groups of one partition of __consumer_offsets.
+type Core struct {
+	cfg    Config
+	groups map[string]*group
+	timers timers
+	out    Output
+	full   bool
+}
+
+// New makes an empty Core.
+func New(cfg Config) *Core {
+	return &Core{cfg: cfg.withDefaults(), groups: map[string]*group{}}
+}
+
+// Take returns what the steps since the last Take have produced.
+func (c *Core) Take() Output {
+	out := c.out
+	c.out = Output{}
+	return out
+}
+
+// Deadline tells when Tick must be called; ok is false if nothing is waiting.
+func (c *Core) Deadline() (at time.Time, ok bool) {
+	t := c.timers.next()
+	if t == nil {
+		return time.Time{}, false
+	}
+	return t.at, true
+}
+
+// Tick does all that is due at now. Nothing that is done re-arms a timer for
+// now or earlier, so the loop ends.
+func (c *Core) Tick(now time.Time) {
+	for t := c.timers.next(); t != nil && !t.at.After(now); t = c.timers.next() {
+		c.timers.stop(t)
+		t.fire(now)
+	}
+}
+
+// Len is the number of groups.
+func (c *Core) Len() int { return len(c.groups) }
+
+// SetFull says whether new groups are refused, because the broker holds as many
+// as it may.
+func (c *Core) SetFull(full bool) { c.full = full }
+
+func (c *Core) reply(tok Token, resp kmsg.Response) {
+	c.out.Replies = append(c.out.Replies, Reply{tok, resp})
+}
+
+func (c *Core) record(key, value []byte) {
+	c.out.Records = append(c.out.Records, Record{key, value})
+}
+
+// lookup finds or makes a group.
+func (c *Core) lookup(id string) *group {
+	g := c.groups[id]
+	if g == nil {
+		g = &group{id: id, offsets: map[string]map[int32]*offset{}}
+		g.state = Empty
+		g.byID, g.static = map[string]*member{}, map[string]string{}
+		g.support, g.pending = map[string]int{}, map[string]*timer{}
+		g.expiry.fire = func(now time.Time) { c.expire(now, g) }
+		g.joinTimer.fire = func(now time.Time) { c.joinTimeout(now, g) }
+		g.syncTimer.fire = func(now time.Time) { c.syncTimeout(now, g) }
+		c.groups[id] = g
+	}
+	return g
+}
+
+// settle forgets a group that holds nothing and of which the log knows nothing.
+func (c *Core) settle(g *group) {
+	if g.state == Empty && !g.persisted && len(g.offsets) == 0 && len(g.pending) == 0 {
+		c.timers.stop(&g.expiry)
+		delete(c.groups, g.id)
+	}
+}
+
+// sorted are the groups by id, where the order is seen from outside.
+func (c *Core) sorted() []*group {
+	all := make([]*group, 0, len(c.groups))
+	for _, id := range slices.Sorted(maps.Keys(c.groups)) {
+		all = append(all, c.groups[id])
+	}
+	return all
+}

@@ -1,0 +1,51 @@
+package group
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Describe is one group of DescribeGroups v0–6. Protocol, metadata and
+// assignments are told only of a stable group: in between they do not fit one
+// another. A group that does not exist is Dead, and from v6 (KIP-1043) an error.
+func (c *Core) Describe(version int16, id string) kmsg.DescribeGroupsResponseGroup {
+	resp := kmsg.NewDescribeGroupsResponseGroup()
+	resp.Group = id
+	resp.Members = []kmsg.DescribeGroupsResponseGroupMember{}
+	g := c.groups[id]
+	if g == nil {
+		resp.State = string(Dead)
+		if version >= 6 {
+			resp.ErrorCode = groupIDNotFound
+			resp.ErrorMessage = kmsg.StringPtr("Group " + id + " not found.")
+		}
+		return resp
+	}
+	resp.State, resp.ProtocolType = string(g.state), g.protocolType
+	if g.state == Stable {
+		resp.Protocol = g.protocol
+	}
+	for _, m := range g.members {
+		rm := kmsg.NewDescribeGroupsResponseGroupMember()
+		rm.MemberID, rm.InstanceID = m.id, m.instance
+		rm.ClientID, rm.ClientHost = m.client.ID, m.client.Host
+		rm.ProtocolMetadata, rm.MemberAssignment = []byte{}, []byte{}
+		if g.state == Stable {
+			rm.ProtocolMetadata = append(rm.ProtocolMetadata, m.metadata(g.protocol)...)
+			rm.MemberAssignment = append(rm.MemberAssignment, m.assignment...)
+		}
+		resp.Members = append(resp.Members, rm)
+	}
+	return resp
+}
+
+// List is this shard's part of ListGroups v0–5, unfiltered, sorted by group id.
+func (c *Core) List() []kmsg.ListGroupsResponseGroup {
+	list := make([]kmsg.ListGroupsResponseGroup, 0, len(c.groups))
+	for _, g := range c.sorted() {
+		rg := kmsg.NewListGroupsResponseGroup()
+		rg.Group, rg.ProtocolType = g.id, g.protocolType
+		rg.GroupState, rg.GroupType = string(g.state), "classic"
+		list = append(list, rg)
+	}
+	return list
+}

@@ -1,0 +1,254 @@
+package group
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// newMemberTimeout is how long a new member may wait for its first generation.
+// It cannot send heartbeats before it knows its id, and a connection that is
+// gone is not seen while its request is parked.
+const newMemberTimeout = 5 * time.Minute
+
+// join is a JoinGroup on its way through the rules.
+type join struct {
+	parked
+	now       time.Time
+	from      Client
+	req       *kmsg.JoinGroupRequest
+	protocols []protocol
+}
+
+// Join is JoinGroup v0–9 (KIP-62, KIP-345, KIP-394, KIP-559, KIP-814). The
+// answer comes through Take, at once or when the generation begins.
+func (c *Core) Join(now time.Time, tok Token, from Client, req *kmsg.JoinGroupRequest) {
+	j := &join{parked{tok, req.Version}, now, from, req, protocolsOf(req)}
+	session := time.Duration(req.SessionTimeoutMillis) * time.Millisecond
+	switch {
+	case req.Group == "" || len(req.Group) > maxString:
+		c.refuseJoin(j, req.MemberID, invalidGroupID)
+		return
+	case tooLong(req):
+		c.refuseJoin(j, req.MemberID, invalidRequest)
+		return
+	case session < c.cfg.MinSessionTimeout || session > c.cfg.MaxSessionTimeout:
+		c.refuseJoin(j, req.MemberID, invalidSessionTimeout)
+		return
+	}
+	g := c.groups[req.Group]
+	switch {
+	case g == nil && req.MemberID != "":
+		c.refuseJoin(j, req.MemberID, unknownMemberID)
+		return
+	case g == nil && c.full:
+		c.refuseJoin(j, "", groupMaxSizeReached)
+		return
+	case g == nil:
+		g = c.lookup(req.Group)
+	}
+	switch {
+	case !c.hasRoom(g, req):
+		c.refuseJoin(j, "", groupMaxSizeReached)
+		c.evict(now, g, req.MemberID)
+	case !g.supports(req):
+		c.refuseJoin(j, req.MemberID, inconsistentGroupProtocol)
+	case req.MemberID == "":
+		c.joinNew(g, j)
+	default:
+		c.joinKnown(g, j)
+	}
+	c.settle(g)
+}
+
+// tooLong tells whether a string of the request does not fit a record: the
+// compact strings of v6 and later can be longer than the log's.
+func tooLong(req *kmsg.JoinGroupRequest) bool {
+	long := len(req.ProtocolType) > maxString || req.InstanceID != nil && len(*req.InstanceID) > maxString
+	for _, p := range req.Protocols {
+		long = long || len(p.Name) > maxString
+	}
+	return long
+}
+
+// hasRoom tells whether the group may grow by the sender. While members join,
+// those of the last generation that have not come back do not count.
+func (c *Core) hasRoom(g *group, req *kmsg.JoinGroupRequest) bool {
+	if req.MemberID == "" && len(g.pending) >= c.cfg.MaxSize {
+		return false
+	}
+	m := g.byID[req.MemberID]
+	switch g.state {
+	case PreparingRebalance:
+		return m != nil && m.join != nil || g.joined() < c.cfg.MaxSize
+	case CompletingRebalance, Stable:
+		replaces := req.InstanceID != nil && g.static[*req.InstanceID] != ""
+		return m != nil || replaces || len(g.members) < c.cfg.MaxSize
+	}
+	return true
+}
+
+// evict removes a member of the last generation that came back too late.
+func (c *Core) evict(now time.Time, g *group, memberID string) {
+	c.forgetPending(g, memberID)
+	if m := g.byID[memberID]; m != nil {
+		c.remove(g, m)
+	}
+	c.maybeBegin(now, g)
+}
+
+func (c *Core) refuseJoin(j *join, memberID string, code int16) {
+	c.reply(j.tok, joinRefusal(j.version, memberID, code))
+}
+
+func joinRefusal(version int16, memberID string, code int16) *kmsg.JoinGroupResponse {
+	resp := kmsg.NewPtrJoinGroupResponse()
+	resp.Version, resp.MemberID, resp.ErrorCode, resp.Generation = version, memberID, code, -1
+	return resp
+}
+
+func (c *Core) joinNew(g *group, j *join) {
+	prefix := j.from.ID
+	if j.req.InstanceID != nil {
+		prefix = *j.req.InstanceID
+	}
+	id := c.cfg.NewMemberID(prefix[:min(len(prefix), maxString-64)])
+	switch {
+	case j.req.InstanceID != nil && g.static[*j.req.InstanceID] != "":
+		c.replaceStatic(g, g.byID[g.static[*j.req.InstanceID]], id, j)
+	case j.req.InstanceID == nil && j.version >= 4:
+		// KIP-394: a client that never comes back with its id costs an id, not a
+		// member that all others wait for.
+		t := &timer{fire: func(now time.Time) { c.pendingTimeout(now, g, id) }}
+		g.pending[id] = t
+		c.timers.set(t, j.now.Add(time.Duration(j.req.SessionTimeoutMillis)*time.Millisecond))
+		c.refuseJoin(j, id, memberIDRequired)
+	default:
+		c.addMember(g, id, j)
+	}
+}
+
+func (c *Core) joinKnown(g *group, j *join) {
+	id := j.req.MemberID
+	if g.pending[id] != nil && j.req.InstanceID == nil {
+		c.addMember(g, id, j)
+		return
+	}
+	if code := g.check(id, j.req.InstanceID); code != none {
+		c.refuseJoin(j, id, code)
+		return
+	}
+	m := g.byID[id]
+	same := m.matches(j.protocols)
+	switch g.state {
+	case PreparingRebalance:
+		c.updateMember(g, m, j)
+		c.rebalance(j.now, g)
+	case CompletingRebalance:
+		if same {
+			// The answer to its first join may have been lost: tell it again.
+			c.reply(j.tok, g.joinAnswer(j.version, m))
+			return
+		}
+		c.updateMember(g, m, j)
+		c.rebalance(j.now, g)
+	case Stable:
+		if same && g.leader != id {
+			c.reply(j.tok, g.joinAnswer(j.version, m))
+			return
+		}
+		// The leader asks for a new round when topics have changed, which its own
+		// protocols do not show.
+		c.updateMember(g, m, j)
+		c.rebalance(j.now, g)
+	}
+}
+
+func (c *Core) addMember(g *group, id string, j *join) {
+	m := &member{id: id, instance: j.req.InstanceID, client: j.from, fresh: true}
+	m.session.fire = func(now time.Time) { c.sessionTimeout(now, g, m) }
+	m.set(j)
+	m.join = &parked{j.tok, j.version}
+	if g.state == PreparingRebalance && g.fromEmpty {
+		g.grown = true
+	}
+	c.forgetPending(g, id)
+	g.add(m, j.req.ProtocolType)
+	c.timers.set(&m.session, j.now.Add(newMemberTimeout))
+	c.rebalance(j.now, g)
+}
+
+// set takes over what a join says of its member.
+func (m *member) set(j *join) {
+	m.protocols = j.protocols
+	m.sessionTimeout = time.Duration(j.req.SessionTimeoutMillis) * time.Millisecond
+	m.rebalanceTimeout = m.sessionTimeout // v0 has no other
+	if j.version >= 1 {
+		m.rebalanceTimeout = max(0, time.Duration(j.req.RebalanceTimeoutMillis)*time.Millisecond)
+	}
+}
+
+// updateMember parks a join of a member. One that was parked before is
+// answered: its client has given up on it, or asks twice.
+func (c *Core) updateMember(g *group, m *member, j *join) {
+	c.answerParked(m, rebalanceInProgress)
+	g.count(m, -1)
+	m.set(j)
+	g.count(m, 1)
+	m.join = &parked{j.tok, j.version}
+}
+
+// replaceStatic gives the place of a static member to its next process, which
+// does not know the id of the last one. A stable group stays stable, unless the
+// protocols of the new one change what the group would choose.
+func (c *Core) replaceStatic(g *group, old *member, id string, j *join) {
+	formerLeader := g.leader
+	c.answerParked(old, fencedInstanceID)
+	g.count(old, -1)
+	delete(g.byID, old.id)
+	if g.leader == old.id {
+		g.leader = id
+	}
+	old.id = id
+	g.byID[id] = old
+	g.static[*old.instance] = id
+	old.set(j)
+	g.count(old, 1)
+	c.armSession(j.now, old)
+
+	if g.state != Stable || g.selectProtocol() != g.protocol {
+		old.join = &parked{j.tok, j.version}
+		c.rebalance(j.now, g)
+		return
+	}
+	c.persist(g)
+	resp := g.joinAnswer(j.version, old)
+	if j.version >= 9 {
+		// KIP-814: the leader learns the members, to watch their topics, but must
+		// not assign anew.
+		resp.SkipAssignment = g.leader == id
+	} else {
+		// An older client that is told it leads would assign anew; it is not told.
+		resp.LeaderID = formerLeader
+		resp.Members = []kmsg.JoinGroupResponseMember{}
+	}
+	c.reply(j.tok, resp)
+}
+
+// joinAnswer is what a member is told of the generation; the leader also learns
+// who the others are.
+func (g *group) joinAnswer(version int16, m *member) *kmsg.JoinGroupResponse {
+	resp := kmsg.NewPtrJoinGroupResponse()
+	resp.Version, resp.MemberID, resp.Generation = version, m.id, g.generation
+	resp.ProtocolType, resp.Protocol = kmsg.StringPtr(g.protocolType), kmsg.StringPtr(g.protocol)
+	resp.LeaderID = g.leader
+	resp.Members = []kmsg.JoinGroupResponseMember{}
+	if m.id == g.leader {
+		for _, x := range g.members {
+			rm := kmsg.NewJoinGroupResponseMember()
+			rm.MemberID, rm.InstanceID, rm.ProtocolMetadata = x.id, x.instance, x.metadata(g.protocol)
+			resp.Members = append(resp.Members, rm)
+		}
+	}
+	return resp
+}

@@ -1,0 +1,191 @@
+package group
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Sync is SyncGroup v0–5 (KIP-345, KIP-559). The answer comes through Take, at
+// once or when the leader has assigned.
+func (c *Core) Sync(now time.Time, tok Token, req *kmsg.SyncGroupRequest) {
+	p := parked{tok, req.Version}
+	refuse := func(code int16) { c.reply(tok, syncRefusal(req.Version, code)) }
+	if req.Group == "" {
+		refuse(invalidGroupID)
+		return
+	}
+	g := c.groups[req.Group]
+	if g == nil {
+		refuse(unknownMemberID)
+		return
+	}
+	differs := func(asked *string, is string) bool { return asked != nil && *asked != is }
+	code := g.check(req.MemberID, req.InstanceID)
+	switch {
+	case code != none:
+		refuse(code)
+		return
+	case req.Generation != g.generation:
+		refuse(illegalGeneration)
+		return
+	case differs(req.ProtocolType, g.protocolType), differs(req.Protocol, g.protocol):
+		refuse(inconsistentGroupProtocol)
+		return
+	}
+	m := g.byID[req.MemberID]
+	switch g.state {
+	case Empty:
+		refuse(unknownMemberID)
+	case PreparingRebalance:
+		refuse(rebalanceInProgress)
+	case CompletingRebalance:
+		c.answerParked(m, rebalanceInProgress)
+		m.sync = &p
+		c.synced(g, m)
+		if g.leader == m.id {
+			c.assign(now, g, req.GroupAssignment)
+		}
+	case Stable:
+		c.synced(g, m)
+		c.armSession(now, m)
+		c.reply(tok, g.syncAnswer(req.Version, m))
+	}
+}
+
+func (c *Core) synced(g *group, m *member) {
+	m.unsynced = false
+	if g.allSynced() {
+		c.timers.stop(&g.syncTimer)
+	}
+}
+
+// assign takes the leader's assignment; who is not in it gets nothing.
+func (c *Core) assign(now time.Time, g *group, list []kmsg.SyncGroupRequestGroupAssignment) {
+	for _, m := range g.members {
+		m.assignment = nil
+	}
+	for _, a := range list {
+		if m := g.byID[a.MemberID]; m != nil {
+			m.assignment = bytes.Clone(a.MemberAssignment)
+		}
+	}
+	code := none
+	since := g.since
+	g.since = now.Truncate(time.Millisecond)
+	if !c.persist(g) {
+		// The log could not hold it, so it must not be given out.
+		code, g.since = unknownServerError, since
+		for _, m := range g.members {
+			m.assignment = nil
+		}
+	} else {
+		g.state = Stable
+	}
+	for _, m := range g.members {
+		if m.sync != nil {
+			c.answerSync(g, m, code)
+			c.armSession(now, m)
+		}
+	}
+	if code != none {
+		c.rebalance(now, g)
+	}
+}
+
+// Heartbeat is Heartbeat v0–4 (KIP-345).
+func (c *Core) Heartbeat(now time.Time, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse {
+	resp := kmsg.NewPtrHeartbeatResponse()
+	resp.Version = req.Version
+	resp.ErrorCode = c.heartbeat(now, req)
+	return resp
+}
+
+func (c *Core) heartbeat(now time.Time, req *kmsg.HeartbeatRequest) int16 {
+	if req.Group == "" {
+		return invalidGroupID
+	}
+	g := c.groups[req.Group]
+	if g == nil {
+		return unknownMemberID
+	}
+	if code := g.check(req.MemberID, req.InstanceID); code != none {
+		return code
+	}
+	if req.Generation != g.generation {
+		return illegalGeneration
+	}
+	c.touch(now, g, g.byID[req.MemberID])
+	if g.state == PreparingRebalance {
+		return rebalanceInProgress
+	}
+	return none
+}
+
+// touch extends a session. A new member that has seen no generation keeps its
+// longer time.
+func (c *Core) touch(now time.Time, g *group, m *member) {
+	if !m.fresh {
+		c.armSession(now, m)
+	}
+}
+
+// Leave is LeaveGroup v0–5 (KIP-345: several at once, static ones by instance
+// id alone; KIP-800).
+func (c *Core) Leave(now time.Time, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGroupResponse {
+	resp := kmsg.NewPtrLeaveGroupResponse()
+	resp.Version = req.Version
+	if req.Group == "" {
+		resp.ErrorCode = invalidGroupID
+		return resp
+	}
+	leaving := req.Members
+	if req.Version < 3 {
+		m := kmsg.NewLeaveGroupRequestMember()
+		m.MemberID = req.MemberID
+		leaving = []kmsg.LeaveGroupRequestMember{m}
+	}
+	g := c.groups[req.Group]
+	before := 0
+	if g != nil {
+		before = len(g.members)
+	}
+	resp.Members = []kmsg.LeaveGroupResponseMember{}
+	for _, l := range leaving {
+		rm := kmsg.NewLeaveGroupResponseMember()
+		rm.MemberID, rm.InstanceID, rm.ErrorCode = l.MemberID, l.InstanceID, unknownMemberID
+		if g != nil {
+			rm.ErrorCode = c.leave(g, l.MemberID, l.InstanceID)
+		}
+		resp.Members = append(resp.Members, rm)
+	}
+	if g != nil {
+		if len(g.members) < before {
+			c.rebalance(now, g)
+		}
+		c.maybeBegin(now, g) // a round may have waited for a pending member that left
+		c.settle(g)
+	}
+	if req.Version < 3 {
+		resp.ErrorCode, resp.Members = resp.Members[0].ErrorCode, nil
+	}
+	return resp
+}
+
+// leave takes out one member, by its id or, as an administrator does, by its
+// instance alone.
+func (c *Core) leave(g *group, id string, instance *string) int16 {
+	if id == "" && instance != nil {
+		id = g.static[*instance]
+	}
+	if g.pending[id] != nil && instance == nil {
+		c.forgetPending(g, id)
+		return none
+	}
+	if code := g.check(id, instance); code != none {
+		return code
+	}
+	c.remove(g, g.byID[id])
+	return none
+}

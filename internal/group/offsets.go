@@ -1,0 +1,256 @@
+package group
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// offset is one committed offset.
+type offset struct {
+	at       int64
+	epoch    int32 // leader epoch, -1 if the client gave none
+	metadata string
+	time     int64    // ms, when it was committed
+	expires  int64    // ms, when the client asked for it (v2–v4); -1: by the broker's retention
+	topicID  [16]byte // zero if it was committed before topics had ids
+}
+
+// Commit is OffsetCommit v2–10 (KIP-211, KIP-320, KIP-345, KIP-447's rules for
+// plain commits). Every topic of the request must carry its name and its id,
+// whatever the version. refuse says for a partition that does not exist which
+// error its entry gets, and 0 for all others.
+func (c *Core) Commit(now time.Time, req *kmsg.OffsetCommitRequest,
+	refuse func(t *kmsg.OffsetCommitRequestTopic, partition int32) int16) *kmsg.OffsetCommitResponse {
+	g, code := c.commitTo(req)
+	if code == none && req.Generation >= 0 {
+		// Commits are a sign of life, as heartbeats are.
+		c.touch(now, g, g.byID[req.MemberID])
+	}
+	expires := retention(req, now)
+	resp := kmsg.NewPtrOffsetCommitResponse()
+	resp.Version = req.Version
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		rt := kmsg.NewOffsetCommitResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			rp := kmsg.NewOffsetCommitResponseTopicPartition()
+			rp.Partition, rp.ErrorCode = p.Partition, code
+			if code == none {
+				rp.ErrorCode = refuse(t, p.Partition)
+			}
+			if rp.ErrorCode == none && p.Metadata != nil && len(*p.Metadata) > c.cfg.MaxOffsetMetadata {
+				rp.ErrorCode = offsetMetadataTooLarge
+			}
+			if rp.ErrorCode == none {
+				c.commit(g, t, p, now, expires)
+			}
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	if g != nil && g.state == Empty {
+		at := now.Add(c.cfg.OffsetsRetention)
+		if expires >= 0 && time.UnixMilli(expires).Before(at) {
+			at = time.UnixMilli(expires)
+		}
+		// Looking too early does no harm, so the earliest of all is not searched for.
+		if !g.expiry.armed() || at.Before(g.expiry.at) {
+			c.timers.set(&g.expiry, at)
+		}
+		c.settle(g)
+	}
+	return resp
+}
+
+// forever bounds a time of retention that a client asks for.
+const forever = 100 * 365 * 24 * time.Hour
+
+// retention is when the offsets of a request expire, if it says so.
+func retention(req *kmsg.OffsetCommitRequest, now time.Time) int64 {
+	if req.Version > 4 || req.RetentionTimeMillis < 0 {
+		return -1
+	}
+	return now.UnixMilli() + min(req.RetentionTimeMillis, forever.Milliseconds())
+}
+
+// commitTo finds the group of a commit and says whether the sender may commit.
+// A generation of -1 is an administrator, or a consumer that assigns itself its
+// partitions; it must not disturb a group that has members.
+func (c *Core) commitTo(req *kmsg.OffsetCommitRequest) (*group, int16) {
+	g := c.groups[req.Group]
+	if g == nil {
+		switch {
+		case len(req.Group) > maxString:
+			return nil, invalidGroupID
+		case req.Generation >= 0 && req.Version >= 9:
+			return nil, groupIDNotFound
+		case req.Generation >= 0:
+			return nil, illegalGeneration
+		case c.full:
+			return nil, policyViolation
+		}
+		return c.lookup(req.Group), none
+	}
+	return g, g.mayCommit(req.Generation, req.MemberID, req.InstanceID)
+}
+
+func (g *group) mayCommit(generation int32, memberID string, instance *string) int16 {
+	if generation < 0 && g.state == Empty {
+		return none
+	}
+	if generation < 0 && memberID == "" && instance == nil {
+		return unknownMemberID
+	}
+	if code := g.check(memberID, instance); code != none {
+		return code
+	}
+	if generation != g.generation {
+		return illegalGeneration
+	}
+	if g.state == CompletingRebalance {
+		return rebalanceInProgress
+	}
+	return none
+}
+
+func (c *Core) commit(g *group, t *kmsg.OffsetCommitRequestTopic, p kmsg.OffsetCommitRequestTopicPartition, now time.Time, expires int64) {
+	o := &offset{at: p.Offset, epoch: p.LeaderEpoch, time: now.UnixMilli(), expires: expires, topicID: t.TopicID}
+	if p.Metadata != nil {
+		o.metadata = strings.Clone(*p.Metadata)
+	}
+	g.put(t.Topic, p.Partition, o)
+	c.record(offsetKey(g.id, t.Topic, p.Partition), offsetValue(o))
+}
+
+func (g *group) put(topic string, partition int32, o *offset) {
+	if g.offsets[topic] == nil {
+		g.offsets[topic] = map[int32]*offset{}
+	}
+	g.offsets[topic][partition] = o
+}
+
+func (g *group) clear(topic string, partition int32) {
+	delete(g.offsets[topic], partition)
+	if len(g.offsets[topic]) == 0 {
+		delete(g.offsets, topic)
+	}
+}
+
+// Fetch is one group of OffsetFetch v1–10 (KIP-709). Null topics are all that
+// the group has offsets of. A group that does not exist, and a partition without
+// an offset, are no errors: the offset is -1. requireStable (KIP-447) changes
+// nothing as long as no transaction can have an offset pending.
+func (c *Core) Fetch(req *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+	resp := kmsg.NewOffsetFetchResponseGroup()
+	resp.Group = req.Group
+	resp.Topics = []kmsg.OffsetFetchResponseGroupTopic{}
+	g := c.groups[req.Group]
+	topics := req.Topics
+	if topics == nil && g != nil {
+		topics = g.committed()
+	}
+	for _, t := range topics {
+		rt := kmsg.NewOffsetFetchResponseGroupTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, partition := range t.Partitions {
+			rp := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = partition, -1, -1, kmsg.StringPtr("")
+			if g != nil {
+				if o := g.offsets[t.Topic][partition]; o != nil {
+					rp.Offset, rp.LeaderEpoch, rp.Metadata = o.at, o.epoch, kmsg.StringPtr(o.metadata)
+				}
+			}
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	return resp
+}
+
+// committed asks for all that a group has committed.
+func (g *group) committed() []kmsg.OffsetFetchRequestGroupTopic {
+	list := make([]kmsg.OffsetFetchRequestGroupTopic, 0, len(g.offsets))
+	for _, topic := range slices.Sorted(maps.Keys(g.offsets)) {
+		t := kmsg.NewOffsetFetchRequestGroupTopic()
+		t.Topic = topic
+		t.Partitions = slices.Sorted(maps.Keys(g.offsets[topic]))
+		for _, o := range g.offsets[topic] {
+			t.TopicID = o.topicID
+			break
+		}
+		list = append(list, t)
+	}
+	return list
+}
+
+// DropTopic removes all offsets of a topic that is deleted.
+func (c *Core) DropTopic(now time.Time, topic string) {
+	for _, g := range c.sorted() {
+		if len(g.offsets[topic]) == 0 {
+			continue
+		}
+		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
+			c.erase(g, topic, partition)
+		}
+		c.expire(now, g)
+	}
+}
+
+func (c *Core) erase(g *group, topic string, partition int32) {
+	g.clear(topic, partition)
+	c.record(offsetKey(g.id, topic, partition), nil)
+}
+
+// expiresAt is when an offset goes, as long as the group stays empty: KIP-211
+// counts from the moment the group became empty, and for a simple group from the
+// commit. A commit after the group became empty counts too (in Kafka it does not,
+// and an administrator's reset of an old group may be gone at once).
+func (c *Core) expiresAt(g *group, o *offset) time.Time {
+	if o.expires >= 0 {
+		return time.UnixMilli(o.expires)
+	}
+	from := time.UnixMilli(o.time)
+	if g.since.After(from) {
+		from = g.since
+	}
+	return from.Add(c.cfg.OffsetsRetention)
+}
+
+// expire removes what has expired of an empty group, and the group when nothing
+// is left of it; else it comes back when the next offset may have expired.
+func (c *Core) expire(now time.Time, g *group) {
+	if g.state != Empty {
+		return
+	}
+	var next time.Time
+	for _, topic := range slices.Sorted(maps.Keys(g.offsets)) {
+		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
+			at := c.expiresAt(g, g.offsets[topic][partition])
+			if !at.After(now) {
+				c.erase(g, topic, partition)
+			} else if next.IsZero() || at.Before(next) {
+				next = at
+			}
+		}
+	}
+	if len(g.offsets) == 0 {
+		next = g.since.Add(c.cfg.EmptyLinger)
+		if !next.After(now) && g.persisted && len(g.pending) == 0 {
+			c.record(groupKey(g.id), nil)
+			g.persisted = false
+		}
+		c.settle(g)
+		if c.groups[g.id] == nil {
+			return
+		}
+		if !next.After(now) {
+			next = now.Add(c.cfg.EmptyLinger) // a member is about to come
+		}
+	}
+	c.timers.set(&g.expiry, next)
+}

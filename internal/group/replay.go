@@ -1,0 +1,93 @@
+package group
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Replay applies one record of the log, in the order of offsets, to a Core that
+// serves nobody yet. On an error nothing was applied; an *UnknownKeyError may be
+// passed over. The bytes may be reused afterwards.
+func (c *Core) Replay(key, value []byte) error {
+	e, err := decode(key, value)
+	if err != nil {
+		return err
+	}
+	g := c.lookup(e.group)
+	switch {
+	case e.isOffset && e.offset != nil:
+		g.put(e.topic, e.partition, e.offset)
+	case e.isOffset:
+		g.clear(e.topic, e.partition)
+	default:
+		g.reset()
+		if e.value != nil {
+			c.restore(g, e.value)
+		}
+	}
+	c.settle(g)
+	return nil
+}
+
+// reset forgets the membership, which a group record replaces as a whole.
+func (g *group) reset() {
+	g.persisted = false
+	g.state, g.since, g.generation = Empty, time.Time{}, 0
+	g.protocolType, g.protocol, g.leader = "", "", ""
+	g.members = nil
+	g.byID, g.static, g.support = map[string]*member{}, map[string]string{}, map[string]int{}
+}
+
+func (c *Core) restore(g *group, v *kmsg.GroupMetadataValue) {
+	g.persisted = true
+	g.generation, g.protocolType = v.Generation, v.ProtocolType
+	if v.CurrentStateTimestamp >= 0 {
+		g.since = time.UnixMilli(v.CurrentStateTimestamp)
+	}
+	if v.Protocol != nil {
+		g.protocol = *v.Protocol
+	}
+	for _, vm := range v.Members {
+		if g.byID[vm.MemberID] != nil {
+			continue // no broker writes that, but a file may hold anything
+		}
+		m := &member{
+			id: vm.MemberID, instance: vm.InstanceID,
+			client:         Client{vm.ClientID, vm.ClientHost},
+			sessionTimeout: time.Duration(vm.SessionTimeoutMillis) * time.Millisecond,
+			protocols:      []protocol{{g.protocol, bytes.Clone(vm.Subscription)}},
+			assignment:     bytes.Clone(vm.Assignment),
+		}
+		m.rebalanceTimeout = m.sessionTimeout
+		if v.Version >= 1 && vm.RebalanceTimeoutMillis >= 0 {
+			m.rebalanceTimeout = time.Duration(vm.RebalanceTimeoutMillis) * time.Millisecond
+		}
+		m.session.fire = func(now time.Time) { c.sessionTimeout(now, g, m) }
+		g.add(m, v.ProtocolType)
+	}
+	if len(g.members) == 0 {
+		return
+	}
+	g.state = Stable
+	if v.Leader != nil && g.byID[*v.Leader] != nil {
+		g.leader = *v.Leader
+	}
+}
+
+// Ready ends the replay. Members get a whole session to be heard of again, since
+// it was the broker that was away; what is empty goes on towards its expiry.
+func (c *Core) Ready(now time.Time) {
+	for _, g := range c.sorted() {
+		for _, m := range g.members {
+			c.armSession(now, m)
+		}
+		if len(g.members) > c.cfg.MaxSize {
+			c.rebalance(now, g)
+		}
+		if g.state == Empty {
+			c.expire(now, g)
+		}
+	}
+}

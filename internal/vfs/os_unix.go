@@ -4,6 +4,7 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +55,11 @@ func control(f *os.File, fn func(fd int) error) error {
 	err = c.Control(func(fd uintptr) {
 		opErr = retry(func() error { return fn(int(fd)) })
 	})
-	return errors.Join(err, opErr)
+	if err != nil {
+		// The poller's own error for this is not exported.
+		return fmt.Errorf("%w: %w", os.ErrClosed, err)
+	}
+	return opErr
 }
 
 func retry(fn func() error) error {

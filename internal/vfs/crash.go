@@ -200,8 +200,13 @@ func (n *node) powerCut() {
 	c.live, c.size, c.dirty = c.disk.clone(), c.synced, nil
 	c.setSynced(c.size)
 	c.reserved.cut(pagesOf(c.size))
+	if c.reserved.missing(0, pagesOf(c.size)) == 0 {
+		return
+	}
 	for _, i := range c.disk.numbers(0) {
-		c.reserved.add(i, i+1)
+		if c.reserved.missing(i, i+1) > 0 {
+			c.reserved.add(i, i+1)
+		}
 	}
 }
 

@@ -93,6 +93,31 @@ func TestCloneCountsItsOwnSpace(t *testing.T) {
 	}
 }
 
+func TestPowerCutGivesBackWhatWasNotSynced(t *testing.T) {
+	m := vfs.NewMem()
+	m.SetCapacity(10 * pageBytes)
+	f := sectors(t, m, "f", 8, 'o')
+	must(t, f.Preallocate(0, 4*pageBytes))
+	outcomes(m, func(c *vfs.Mem) string {
+		info, err := c.Stat("f")
+		must(t, err)
+		if pages := (info.Size + pageBytes - 1) / pageBytes; free(t, c) != (10-pages)*pageBytes {
+			t.Fatalf("a file of %d bytes leaves %d free", info.Size, free(t, c))
+		}
+		return ""
+	})
+	must(t, f.Sync())
+	must(t, f.Truncate(0))
+	seen := map[int64]bool{}
+	outcomes(m, func(c *vfs.Mem) string {
+		seen[free(t, c)/pageBytes] = true
+		return ""
+	})
+	if !seen[9] || !seen[10] {
+		t.Fatalf("free pages %v: the old page may come back, and then it counts", seen)
+	}
+}
+
 func TestPreallocatedFileCostsNothing(t *testing.T) {
 	m := vfs.NewMem()
 	f := create(t, m, "f")

@@ -116,13 +116,7 @@ func (m *Mem) writeBack(rng *rand.Rand) {
 	}
 	clear(m.pending[len(rest):])
 	m.pending = rest
-	seen := map[*node]bool{}
-	m.root.writeBack(rng, seen)
-	for _, c := range m.pending {
-		if c.node != nil {
-			c.node.writeBack(rng, seen)
-		}
-	}
+	m.root.writeBack(rng, map[*node]bool{})
 }
 
 // writeBack visits what is below a node both on disk and in memory, in the

@@ -381,7 +381,7 @@ func TestCloneIsIndependentAndSeeded(t *testing.T) {
 	f := sectors(t, m, "f", 100, 'o')
 	writeAt(t, f, 0, bytes.Repeat([]byte{'n'}, 100*512))
 	for i := range 20 {
-		create(t, m, fmt.Sprint("g", i))
+		writeAt(t, create(t, m, fmt.Sprint("g", i)), 0, make([]byte, 5000))
 	}
 	first := m.CrashClone(seeded(7), vfs.CrashOptions{})
 	want := contents(t, first, "f")
@@ -404,6 +404,13 @@ func TestCloneIsIndependentAndSeeded(t *testing.T) {
 	if !slices.Equal(namesA, namesB) {
 		t.Fatalf("one seed, two outcomes: %v and %v", namesA, namesB)
 	}
+	for _, name := range namesA {
+		equal(t, contents(t, a, name), contents(t, b, name))
+	}
+
+	killed := m.CrashClone(nil, vfs.CrashOptions{KeepUnsynced: true})
+	writeAt(t, f, 0, []byte("later"))
+	equal(t, contents(t, killed, "f"), bytes.Repeat([]byte{'k'}, 100*512))
 }
 
 func TestClonesMayBeUsedAtOnce(t *testing.T) {

@@ -186,10 +186,9 @@ func (c *content) resize(size int64) {
 
 func (c *content) truncate(size int64) {
 	if size < c.size {
-		for _, t := range []*table{&c.live, &c.disk} {
-			for _, i := range t.numbers(size / pageSize) {
-				c.mark(i, max(0, size-i*pageSize), pageSize)
-			}
+		// A page that only the disk holds is zero or dirty already.
+		for _, i := range c.live.numbers(size / pageSize) {
+			c.mark(i, max(0, size-i*pageSize), pageSize)
 		}
 		c.live.cut(size)
 	}

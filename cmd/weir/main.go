@@ -1,4 +1,34 @@
-// Command weir is the broker and its command line in one binary.
+// Command weir is a durable broker that speaks the Apache Kafka protocol, and
+// the command line to work with it. See package internal/cli for the commands.
 package main
 
-func main() {}
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/weirstream/weir/internal/cli"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	// A write to a pipe that nobody reads must fail like any other write, so
+	// that a command can still commit and say goodbye.
+	signal.Ignore(syscall.SIGPIPE)
+	return cli.Main(ctx, cli.Env{
+		Args:      os.Args[1:],
+		Stdin:     os.Stdin,
+		Stdout:    os.Stdout,
+		Stderr:    os.Stderr,
+		Getenv:    os.Getenv,
+		StdinTTY:  term.IsTerminal(int(os.Stdin.Fd())),
+		StdoutTTY: term.IsTerminal(int(os.Stdout.Fd())),
+	})
+}

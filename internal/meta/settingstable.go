@@ -1,0 +1,170 @@
+package meta
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// setting is a row of the table of broker settings.
+type setting struct {
+	name   string
+	def    string
+	rule   rule
+	doc    string
+	target func(*Settings) any // pointer to the field; nil: the default of a topic setting, kept in given
+	unit   time.Duration       // of a duration's number
+}
+
+const maxMillis = math.MaxInt64 / int64(time.Millisecond)
+
+// millis allows durations in ms that a time.Duration can hold.
+func millis(kind Kind, lo int64) rule {
+	if kind == Int {
+		return whole(Int, lo, math.MaxInt32)
+	}
+	return whole(kind, lo, maxMillis)
+}
+
+// brokerSettings are the settings of the broker other than the defaults of
+// topic settings, each with the field that holds its value.
+var brokerSettings = []setting{
+	{"advertised.listeners", "", matching(List, "a list of NAME://host:port", func(v string) bool { _, err := parseListeners(v); return err == nil }),
+		"Addresses told to clients, for listeners behind a proxy or in a container; empty: the address a client connected to.",
+		func(s *Settings) any { return &s.AdvertisedListeners }, 0},
+	{"auto.create.topics.enable", "true", boolean(), "Whether a topic is created when a client asks for its metadata.",
+		func(s *Settings) any { return &s.AutoCreateTopics }, 0},
+	{"broker.id", "1", intFrom(0), "The same as node.id, by its older name.", func(s *Settings) any { return &s.NodeID }, 0},
+	{"connections.max.idle.ms", "600000", millis(Long, 1), "A connection without a request for so long is closed, in ms.",
+		func(s *Settings) any { return &s.MaxIdle }, time.Millisecond},
+	{"default.replication.factor", "1", whole(Short, 1, math.MaxInt16), "Replicas of topics created without saying how many; see weir.replication.factor.policy.",
+		func(s *Settings) any { return &s.DefaultReplicationFactor }, 0},
+	{"delete.topic.enable", "true", boolean(), "Whether topics may be deleted.", func(s *Settings) any { return &s.DeleteTopics }, 0},
+	{"group.initial.rebalance.delay.ms", "0", millis(Int, 0), "Wait for more members before an empty group's first rebalance, in ms. Kafka's own default is 3000.",
+		func(s *Settings) any { return &s.GroupInitialRebalanceDelay }, time.Millisecond},
+	{"group.max.session.timeout.ms", "1800000", millis(Int, 1), "Longest session timeout a member may ask for, in ms.",
+		func(s *Settings) any { return &s.GroupMaxSessionTimeout }, time.Millisecond},
+	{"group.max.size", "1000", intFrom(1), "Most members of one group. Kafka's own default is no limit.", func(s *Settings) any { return &s.GroupMaxSize }, 0},
+	{"group.min.session.timeout.ms", "6000", millis(Int, 1), "Shortest session timeout a member may ask for, in ms.",
+		func(s *Settings) any { return &s.GroupMinSessionTimeout }, time.Millisecond},
+	{"max.connections", "10000", intFrom(1), "Most connections at one time. Kafka's own default is no limit.", func(s *Settings) any { return &s.MaxConnections }, 0},
+	{"max.connections.per.ip", "2000", intFrom(1), "Most connections from one address at one time; the local machine is exempt. Kafka's own default is no limit.",
+		func(s *Settings) any { return &s.MaxConnectionsPerIP }, 0},
+	{"node.id", "1", intFrom(0), "The broker's id in answers to clients.", func(s *Settings) any { return &s.NodeID }, 0},
+	{"num.partitions", "1", intFrom(1), "Partitions of topics created without saying how many.", func(s *Settings) any { return &s.NumPartitions }, 0},
+	{"offset.metadata.max.bytes", "4096", intFrom(0), "Longest text that may be committed beside an offset, in bytes.",
+		func(s *Settings) any { return &s.OffsetMetadataMaxBytes }, 0},
+	{"offsets.retention.minutes", "10080", intFrom(1), "How long the offsets of a group without members are kept, in minutes.",
+		func(s *Settings) any { return &s.OffsetsRetention }, time.Minute},
+	{"offsets.topic.num.partitions", "50", whole(Int, 1, 1000), "Partitions of __consumer_offsets; counts when it is created.",
+		func(s *Settings) any { return &s.OffsetsTopicPartitions }, 0},
+	{"producer.id.expiration.ms", "86400000", millis(Int, 1), "How long a producer that writes nothing is remembered, in ms. Accepted; nothing is forgotten yet.",
+		func(s *Settings) any { return &s.ProducerIDExpiration }, time.Millisecond},
+	{"queued.max.request.bytes", "268435456", longFrom(1 << 20), "Most bytes of requests being read or served at one time. Kafka's own default is no limit.",
+		func(s *Settings) any { return &s.MaxInflightBytes }, 0},
+	{"socket.request.max.bytes", "104857600", whole(Int, 1024, 1<<30), "Largest request, in bytes.", func(s *Settings) any { return &s.MaxRequestBytes }, 0},
+	{"weir.cluster.id", "", matching(String, "at most 64 letters, digits, '_' or '-'", goodClusterID), "The cluster's id, counts at the first start; empty: one is made.",
+		func(s *Settings) any { return &s.ClusterID }, 0},
+	{"weir.max.groups", "10000", intFrom(1), "Most consumer groups.", func(s *Settings) any { return &s.MaxGroups }, 0},
+	{"weir.max.partitions", "100000", intFrom(1), "Most partitions of all topics together.", func(s *Settings) any { return &s.MaxPartitions }, 0},
+	{"weir.max.partitions.per.topic", "10000", intFrom(1), "Most partitions of one topic.", func(s *Settings) any { return &s.MaxPartitionsPerTopic }, 0},
+	{"weir.replication.factor.policy", "clamp", oneOf("clamp", "refuse"),
+		"What becomes of a replication factor above 1, which one broker cannot give: clamp makes it 1, refuse answers INVALID_REPLICATION_FACTOR.",
+		func(s *Settings) any { return (*refuse)(&s.RefuseReplication) }, 0},
+}
+
+// refuse is a bool that is set by the word "refuse".
+type refuse bool
+
+func goodClusterID(v string) bool {
+	for i := range len(v) {
+		if !topicByte(v[i]) || v[i] == '.' {
+			return false
+		}
+	}
+	return len(v) <= 64
+}
+
+// settings are all settings of the broker, sorted by name.
+var settings = allSettings()
+
+// allSettings adds to brokerSettings a row for each broker setting that is the
+// default of a topic setting.
+func allSettings() []setting {
+	all := slices.Clone(brokerSettings)
+	for _, t := range topicSettings {
+		for _, b := range t.brokers {
+			s := setting{name: b.name, rule: t.rule, doc: "Default of the topic setting " + t.name + ". " + t.doc}
+			switch {
+			case b.factor > 1:
+				s.doc = fmt.Sprintf("Default of the topic setting %s, in units of %d ms.", t.name, b.factor)
+				s.rule = scaledRule(t.name)
+			case len(t.brokers) == 1:
+				s.def = t.def
+			}
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b setting) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+// scaledRule is the rule of a setting in minutes or hours.
+func scaledRule(topic string) rule {
+	switch topic {
+	case "retention.ms":
+		return intFrom(-1)
+	case "segment.ms":
+		return intFrom(1)
+	}
+	return intFrom(0)
+}
+
+// set stores a value that was checked.
+func (d *setting) set(s *Settings, value string) {
+	if d.target == nil {
+		return
+	}
+	n, _ := strconv.ParseInt(value, 10, 64)
+	switch p := d.target(s).(type) {
+	case *bool:
+		*p = strings.EqualFold(value, "true")
+	case *refuse:
+		*p = value == "refuse"
+	case *string:
+		*p = value
+	case *int:
+		*p = int(n)
+	case *int16:
+		*p = int16(n)
+	case *int32:
+		*p = int32(n)
+	case *int64:
+		*p = n
+	case *time.Duration:
+		*p = time.Duration(n) * d.unit
+	case *[]Listener:
+		*p, _ = parseListeners(value)
+	default:
+		panic(fmt.Sprintf("setting %s has a field of type %T", d.name, p))
+	}
+}
+
+func settingDefinition(name string) *setting {
+	i, ok := slices.BinarySearchFunc(settings, name, func(s setting, n string) int { return strings.Compare(s.name, n) })
+	if !ok {
+		return nil
+	}
+	return &settings[i]
+}
+
+func settingNames() []string {
+	names := make([]string, len(settings))
+	for i := range settings {
+		names[i] = settings[i].name
+	}
+	return names
+}

@@ -1,0 +1,79 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weirstream/weir/internal/storage"
+)
+
+// FindCoordinator, key 10, v0–6.
+//
+//	v1  types of keys: 0 group, 1 transactional id (KIP-98)
+//	v4  many keys in one request (KIP-699)
+//	v5  nothing new for groups (KIP-890)
+//	v6  type 2, share groups (KIP-932)
+//
+// This broker coordinates every group. The first request for one makes
+// __consumer_offsets; the answer waits until that is durable.
+//
+// Deviations: transactions are not served yet; their coordinator is
+// COORDINATOR_NOT_AVAILABLE, with a message that says so, and so is that of
+// share groups.
+const (
+	coordinatorOfGroup       = 0
+	coordinatorOfTransaction = 1
+	coordinatorOfShare       = 2
+)
+
+func (h *coordinator) findCoordinator(c *call, req *kmsg.FindCoordinatorRequest) {
+	keys := req.CoordinatorKeys
+	if c.version < 4 {
+		keys = []string{req.CoordinatorKey}
+	}
+	lsn, fail := h.findable(c, req.CoordinatorType)
+	found := kmsg.NewFindCoordinatorResponseCoordinator()
+	found.NodeID, found.Port = -1, -1
+	if fail == nil {
+		found.NodeID, found.Host, found.Port = h.cfg.advertise(c)
+	} else {
+		found.ErrorCode, found.ErrorMessage = fail.code, &fail.message
+	}
+	resp := kmsg.NewPtrFindCoordinatorResponse()
+	resp.Version = c.version
+	if c.version < 4 {
+		resp.NodeID, resp.Host, resp.Port = found.NodeID, found.Host, found.Port
+		resp.ErrorCode, resp.ErrorMessage = found.ErrorCode, found.ErrorMessage
+	} else {
+		for _, key := range keys {
+			found.Key = key
+			resp.Coordinators = append(resp.Coordinators, found)
+		}
+	}
+	c.reply(resp, lsn)
+}
+
+// findFailure is why there is no coordinator.
+type findFailure struct {
+	code    int16
+	message string
+}
+
+func (h *coordinator) findable(c *call, kind int8) (storage.LSN, *findFailure) {
+	switch {
+	case kind == coordinatorOfGroup:
+		lsn, err := h.ensure(c.ctx)
+		if err != nil {
+			h.cfg.logger.Warn("no group coordinator", "error", err)
+			return 0, &findFailure{kerr.CoordinatorNotAvailable.Code, err.Error()}
+		}
+		return lsn, nil
+	case kind == coordinatorOfTransaction:
+		return 0, &findFailure{kerr.CoordinatorNotAvailable.Code, "This broker does not serve transactions."}
+	case kind == coordinatorOfShare && c.version >= 6:
+		return 0, &findFailure{kerr.CoordinatorNotAvailable.Code, "This broker does not serve share groups."}
+	}
+	return 0, &findFailure{kerr.InvalidRequest.Code, fmt.Sprintf("Unknown coordinator type %d.", kind)}
+}

@@ -1,0 +1,230 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf16"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirstream/weir/internal/group"
+	"github.com/weirstream/weir/internal/meta"
+	"github.com/weirstream/weir/internal/storage"
+)
+
+// coordinator serves the consumer groups. The logic is in internal/group; here
+// is its shell: one goroutine per partition of __consumer_offsets (a shard) owns
+// one group.Core, feeds it requests, appends its records and sends the answers.
+//
+//	handler ──task──▶ mailbox of shard hash(group) ──▶ core ──records──▶ log
+//	                                                    └──answers, with the LSN──▶ call.reply
+//
+// A shard takes what is waiting in its mailbox, steps the core for each, and
+// appends all records as one batch in one frame. Each answer carries the shard's
+// newest LSN, so that nobody hears of state that a power cut could take back.
+//
+// The shards start when __consumer_offsets is found at start, or made by the
+// first FindCoordinator; until then there is no coordinator, as in Kafka. close
+// ends them and waits.
+type coordinator struct {
+	cfg      coordinatorConfig
+	core     group.Config // what each shard's core is made with
+	groups   atomic.Int64 // of all shards, against cfg.maxGroups
+	shards   atomic.Pointer[[]*shard]
+	ctx      context.Context // ends with close
+	cancel   context.CancelFunc
+	starting chan struct{} // holds one token: taken by who starts the shards
+	wait     sync.WaitGroup
+}
+
+// coordinatorConfig is what the coordinator needs of the broker. All is required.
+type coordinatorConfig struct {
+	topics    topicSource
+	open      func(t *meta.Topic, partition int32) shardLog
+	advertise func(c *call) (nodeID int32, host string, port int32) // this broker, as the caller can reach it
+	settings  *meta.Settings
+	now       func() time.Time
+	random    io.Reader // 16 bytes for each member id
+	logger    *slog.Logger
+}
+
+// topicSource is the part of the metadata store that the coordinator uses.
+type topicSource interface {
+	// image is the newest state, perhaps not yet durable.
+	image() *meta.Image
+	// ensureInternalTopic finds or creates a topic of the broker's own.
+	ensureInternalTopic(ctx context.Context, name string, partitions int32) (*meta.Topic, storage.LSN, error)
+}
+
+// shardLog is the log of one shard: a partition of __consumer_offsets.
+type shardLog interface {
+	// append adds the records as one frame.
+	append(ctx context.Context, records []group.Record, now time.Time) (storage.LSN, error)
+	// part makes the records a part of somebody else's commit.
+	part(records []group.Record, now time.Time) storage.Append
+	// replay calls f for every record, in order, that was appended, and tells
+	// the LSN of the newest.
+	replay(ctx context.Context, f func(key, value []byte) error) (storage.LSN, error)
+}
+
+func newCoordinator(cfg coordinatorConfig) *coordinator {
+	c := &coordinator{cfg: cfg, starting: make(chan struct{}, 1)}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	s := cfg.settings
+	c.core = group.Config{
+		NewMemberID:           c.newMemberID,
+		InitialRebalanceDelay: s.GroupInitialRebalanceDelay,
+		MinSessionTimeout:     s.GroupMinSessionTimeout,
+		MaxSessionTimeout:     s.GroupMaxSessionTimeout,
+		MaxSize:               s.GroupMaxSize,
+		MaxOffsetMetadata:     s.OffsetMetadataMaxBytes,
+		OffsetsRetention:      s.OffsetsRetention,
+	}
+	return c
+}
+
+// load starts the shards if the topic exists and waits until all have read
+// their logs. It is called before the broker listens.
+func (c *coordinator) load(ctx context.Context) error {
+	t := c.cfg.topics.image().Topic(meta.OffsetsTopic)
+	if t == nil {
+		return nil
+	}
+	return c.start(ctx, t)
+}
+
+// ensure makes the topic and the shards when they are first needed.
+func (c *coordinator) ensure(ctx context.Context) (storage.LSN, error) {
+	t, lsn, err := c.cfg.topics.ensureInternalTopic(ctx, meta.OffsetsTopic, c.cfg.settings.OffsetsTopicPartitions)
+	if err != nil {
+		return 0, fmt.Errorf("create topic %s: %w", meta.OffsetsTopic, err)
+	}
+	return lsn, c.start(ctx, t)
+}
+
+func (c *coordinator) start(ctx context.Context, t *meta.Topic) error {
+	if c.shards.Load() != nil {
+		return nil
+	}
+	select {
+	case c.starting <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.starting }()
+	if c.ctx.Err() != nil {
+		return errCoordinatorClosed
+	}
+	if c.shards.Load() != nil {
+		return nil
+	}
+	shards := make([]*shard, t.Partitions)
+	for i := range shards {
+		shards[i] = newShard(c, int32(i), c.cfg.open(t, int32(i)))
+		c.wait.Go(shards[i].run)
+	}
+	for _, s := range shards {
+		<-s.loaded // close ends a load, too
+	}
+	c.shards.Store(&shards)
+	var errs []error
+	for _, s := range shards {
+		errs = append(errs, s.loadErr)
+	}
+	return errors.Join(errs...)
+}
+
+var errCoordinatorClosed = errors.New("the group coordinator is closed")
+
+// close answers what is parked with NOT_COORDINATOR, ends the shards and waits
+// for them. The store must still be open.
+func (c *coordinator) close() {
+	c.cancel()
+	c.starting <- struct{}{} // none is starting shards, and none will
+	c.wait.Wait()
+}
+
+// newMemberID makes a unique id as Kafka's are: prefix, dash, a random UUID.
+func (c *coordinator) newMemberID(prefix string) string {
+	var u [16]byte
+	if _, err := io.ReadFull(c.cfg.random, u[:]); err != nil {
+		panic("group coordinator: no randomness: " + err.Error())
+	}
+	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+	return fmt.Sprintf("%s-%x-%x-%x-%x-%x", prefix, u[0:4], u[4:6], u[6:8], u[8:10], u[10:16])
+}
+
+// shardOf finds the shard of a group, or nil while there is no coordinator.
+func (c *coordinator) shardOf(groupID string) *shard {
+	shards := c.shards.Load()
+	if shards == nil {
+		return nil
+	}
+	return (*shards)[groupPartition(groupID, int32(len(*shards)))]
+}
+
+// groupPartition is Kafka's choice: Java's String.hashCode, made positive,
+// modulo the number of partitions. Tools that read the topic rely on it.
+func groupPartition(groupID string, partitions int32) int32 {
+	var h int32
+	for _, unit := range utf16.Encode([]rune(groupID)) {
+		h = 31*h + int32(unit)
+	}
+	if h == -1<<31 {
+		h = 0
+	}
+	return max(h, -h) % partitions
+}
+
+// ask has the shard of a group do a task, or fails it with NOT_COORDINATOR.
+func (c *coordinator) ask(ctx context.Context, groupID string, t task) {
+	s := c.shardOf(groupID)
+	if s == nil {
+		t.fail(kerr.NotCoordinator.Code)
+		return
+	}
+	s.send(ctx, t)
+}
+
+// deleteTopic removes all offsets of a topic, in one frame with its deletion:
+// commit is given the tombstones, must commit them with the record of the
+// deletion, apply it to the image, and return. Meanwhile the shards that hold
+// such offsets stand still, so that no commit of an offset can come between. No
+// shard waits for the metadata store, so the caller may hold its lock.
+func (c *coordinator) deleteTopic(ctx context.Context, topic string,
+	commit func(tombstones []storage.Append) (storage.LSN, error)) (storage.LSN, error) {
+	shards := c.shards.Load()
+	if shards == nil {
+		return commit(nil)
+	}
+	var appends []storage.Append
+	outcome := make(chan heldOutcome)
+	var out heldOutcome
+	held := 0
+	defer func() {
+		for range held {
+			outcome <- out
+		}
+	}()
+	// One after another, always in the same order: two deletions at once cannot
+	// wait for each other.
+	for _, s := range *shards {
+		parts := make(chan holdResult, 1)
+		s.send(ctx, holdTask(topic, parts, outcome))
+		r := <-parts
+		if r.code != 0 {
+			out.err = fmt.Errorf("offsets of topic %s in %s-%d: %w", topic, meta.OffsetsTopic, s.number, kerr.ErrorForCode(r.code))
+			return 0, out.err
+		}
+		held++
+		appends = append(appends, r.appends...)
+	}
+	out.lsn, out.err = commit(appends)
+	return out.lsn, out.err
+}

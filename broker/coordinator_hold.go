@@ -1,0 +1,58 @@
+package broker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirstream/weir/internal/storage"
+)
+
+// hold is the part of a topic's deletion that one shard does: it gives its
+// tombstones to the one who commits, and stands still until that has happened.
+type hold struct {
+	topic   string
+	parts   chan<- holdResult
+	outcome <-chan heldOutcome
+}
+
+// holdResult is what a shard has to add to the commit.
+type holdResult struct {
+	appends []storage.Append // none or one
+	code    int16            // the shard cannot say now
+}
+
+// heldOutcome is how the commit went.
+type heldOutcome struct {
+	lsn storage.LSN
+	err error
+}
+
+func holdTask(topic string, parts chan<- holdResult, outcome <-chan heldOutcome) task {
+	return task{
+		hold: &hold{topic, parts, outcome},
+		fail: func(code int16) { parts <- holdResult{code: code} },
+	}
+}
+
+// stand does a hold. The one who commits always sends an outcome, also when it
+// gives up, so the wait ends.
+func (s *shard) stand(t task) {
+	if s.core == nil {
+		t.fail(kerr.CoordinatorNotAvailable.Code)
+		return
+	}
+	s.core.DropTopic(s.coord.cfg.now(), t.hold.topic)
+	out := s.core.Take()
+	var r holdResult
+	if len(out.Records) > 0 {
+		r.appends = []storage.Append{s.log.part(out.Records, s.coord.cfg.now())}
+	}
+	t.hold.parts <- r
+	switch end := <-t.hold.outcome; {
+	case len(out.Records) == 0:
+	case end.err != nil:
+		s.discard(nil)
+	default:
+		s.lsn = end.lsn
+		s.count()
+	}
+}

@@ -1,0 +1,502 @@
+package group
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+var seed = flag.Int64("seed", 0, "run TestRandom with this seed only")
+
+// TestRandom lets clients that follow the protocol, and some that do not, loose
+// on a Core: they join, sync, beat, commit, leave, die and come back, static or
+// not, while time passes and the broker is killed now and then. What must hold is
+// in world.check and in the answers.
+func TestRandom(t *testing.T) {
+	seeds := 300
+	if testing.Short() {
+		seeds = 50
+	}
+	for s := int64(1); s <= int64(seeds); s++ {
+		if *seed != 0 && s != *seed {
+			continue
+		}
+		w := newWorld(t, s)
+		for range 400 {
+			w.step()
+			if t.Failed() {
+				t.Fatalf("replay with: go test ./internal/group -run TestRandom -seed %d", s)
+			}
+		}
+		w.finish()
+		if t.Failed() {
+			t.Fatalf("replay with: go test ./internal/group -run TestRandom -seed %d", s)
+		}
+	}
+}
+
+// actor is one client process.
+type actor struct {
+	name     string
+	group    string
+	instance *string
+	id       string
+	gen      int32
+	leads    []string // members to assign to, if it leads
+	waiting  bool     // for an answer to a join or a sync
+	stable   bool     // has its assignment
+}
+
+type asked struct {
+	a    *actor
+	join bool
+	gen  int32
+}
+
+type world struct {
+	t       *testing.T
+	r       *rand.Rand
+	cfg     Config
+	core    *Core
+	now     time.Time
+	log     []Record
+	ids     int
+	tokens  Token
+	asked   map[Token]asked
+	actors  []*actor
+	gens    map[string]int32             // the highest generation seen of a group, since its record was erased
+	owners  map[string]string            // group/generation/partition → member
+	offsets map[string]map[string]int64  // group → partition → offset, as acknowledged
+	members map[string]map[string]string // group → instance → newest member id
+}
+
+func newWorld(t *testing.T, seed int64) *world {
+	w := &world{
+		t: t, r: rand.New(rand.NewSource(seed)), now: time.UnixMilli(5_000_000),
+		asked: map[Token]asked{}, gens: map[string]int32{}, owners: map[string]string{},
+		offsets: map[string]map[string]int64{}, members: map[string]map[string]string{},
+	}
+	w.cfg = Config{
+		InitialRebalanceDelay: time.Duration(w.r.Intn(2)) * 3 * time.Second,
+		MaxSize:               2 + w.r.Intn(6),
+		OffsetsRetention:      time.Duration(1+w.r.Intn(60)) * time.Minute,
+		NewMemberID:           func(prefix string) string { w.ids++; return prefix + "-" + strconv.Itoa(w.ids) },
+	}
+	w.core = New(w.cfg)
+	for i := range 8 {
+		a := &actor{name: fmt.Sprintf("c%d", i), group: fmt.Sprintf("g%d", i%2), gen: -1}
+		if i%3 == 0 {
+			a.instance = kmsg.StringPtr(fmt.Sprintf("i%d", i%6/3))
+		}
+		w.actors = append(w.actors, a)
+	}
+	return w
+}
+
+func (w *world) step() {
+	a := w.actors[w.r.Intn(len(w.actors))]
+	switch n := w.r.Intn(100); {
+	case n < 30:
+		w.join(a)
+	case n < 50:
+		w.sync(a)
+	case n < 65:
+		w.heartbeat(a)
+	case n < 75:
+		w.commit(a)
+	case n < 80:
+		w.leave(a)
+	case n < 84:
+		a.id, a.gen, a.stable, a.leads = "", -1, false, nil // the process starts again
+	case n < 86:
+		w.core.DropTopic(w.now, "t")
+		w.drain()
+		w.offsets = map[string]map[string]int64{}
+	case n < 88:
+		w.restart()
+	default:
+		w.pass(time.Duration(w.r.Intn(12_000)) * time.Millisecond)
+	}
+	w.drain()
+	w.check()
+}
+
+func (w *world) ask(a *actor, join bool) Token {
+	w.tokens++
+	w.asked[w.tokens] = asked{a, join, a.gen}
+	return w.tokens
+}
+
+func (w *world) join(a *actor) {
+	req := kmsg.NewPtrJoinGroupRequest()
+	req.Version = int16(w.r.Intn(10))
+	req.Group, req.MemberID, req.InstanceID, req.ProtocolType = a.group, a.id, a.instance, "consumer"
+	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 10_000, int32(w.r.Intn(30_000))
+	for _, name := range [][]string{{"range"}, {"range", "rr"}, {"rr", "range"}, {"rr"}}[w.r.Intn(4)] {
+		p := kmsg.NewJoinGroupRequestProtocol()
+		p.Name, p.Metadata = name, []byte{byte(w.r.Intn(2))}
+		req.Protocols = append(req.Protocols, p)
+	}
+	w.core.Join(w.now, w.ask(a, true), Client{a.name, "/h"}, req)
+}
+
+func (w *world) sync(a *actor) {
+	req := kmsg.NewPtrSyncGroupRequest()
+	req.Group, req.MemberID, req.InstanceID, req.Generation = a.group, a.id, a.instance, a.gen
+	for i, id := range a.leads {
+		ra := kmsg.NewSyncGroupRequestGroupAssignment()
+		ra.MemberID, ra.MemberAssignment = id, fmt.Appendf(nil, "%d:p%d", a.gen, i)
+		req.GroupAssignment = append(req.GroupAssignment, ra)
+	}
+	w.core.Sync(w.now, w.ask(a, false), req)
+}
+
+func (w *world) heartbeat(a *actor) {
+	req := kmsg.NewPtrHeartbeatRequest()
+	req.Group, req.MemberID, req.InstanceID, req.Generation = a.group, a.id, a.instance, a.gen
+	w.failed(a, w.core.Heartbeat(w.now, req).ErrorCode)
+}
+
+// failed is what a client does about an error.
+func (w *world) failed(a *actor, code int16) {
+	switch code {
+	case unknownMemberID, fencedInstanceID, groupMaxSizeReached:
+		a.id, a.gen, a.stable, a.leads = "", -1, false, nil
+	case illegalGeneration, rebalanceInProgress:
+		a.stable = false
+	}
+}
+
+func (w *world) commit(a *actor) {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Version, req.Group, req.MemberID, req.InstanceID, req.Generation = 9, a.group, a.id, a.instance, a.gen
+	p := kmsg.NewOffsetCommitRequestTopicPartition()
+	p.Partition, p.Offset = int32(w.r.Intn(3)), w.r.Int63n(1000)
+	t := kmsg.NewOffsetCommitRequestTopic()
+	t.Topic, t.Partitions = "t", append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	resp := w.core.Commit(w.now, req, func(*kmsg.OffsetCommitRequestTopic, int32) int16 { return 0 })
+	code := resp.Topics[0].Partitions[0].ErrorCode
+	w.failed(a, code)
+	if code == none {
+		if w.offsets[a.group] == nil {
+			w.offsets[a.group] = map[string]int64{}
+		}
+		w.offsets[a.group][strconv.Itoa(int(p.Partition))] = p.Offset
+	}
+}
+
+func (w *world) leave(a *actor) {
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Version, req.Group = 3, a.group
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.MemberID, m.InstanceID = a.id, a.instance
+	req.Members = append(req.Members, m)
+	w.core.Leave(w.now, req)
+	a.id, a.gen, a.stable, a.leads = "", -1, false, nil
+}
+
+func (w *world) pass(d time.Duration) {
+	end := w.now.Add(d)
+	for n := 0; ; n++ {
+		at, ok := w.core.Deadline()
+		if !ok || at.After(end) {
+			break
+		}
+		if n > 1000 {
+			w.t.Fatal("timers do not come to an end")
+		}
+		w.now = at
+		w.core.Tick(at)
+		w.drain()
+	}
+	w.now = end
+}
+
+// restart kills the broker: connections are lost, the log is there.
+func (w *world) restart() {
+	w.drain()
+	clear(w.asked)
+	w.core = New(w.cfg)
+	for _, r := range w.log {
+		if err := w.core.Replay(r.Key, r.Value); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.core.Ready(w.now)
+	w.gens = map[string]int32{} // generations that never got an assignment may come again
+	w.drain()
+}
+
+func (w *world) drain() {
+	out := w.core.Take()
+	w.log = append(w.log, out.Records...)
+	for _, r := range out.Records {
+		if e, err := decode(r.Key, r.Value); err != nil {
+			w.t.Fatal(err)
+		} else if !e.isOffset && e.value == nil {
+			delete(w.gens, e.group)
+		} else if e.isOffset && e.offset == nil {
+			delete(w.offsets[e.group], strconv.Itoa(int(e.partition)))
+		}
+	}
+	for _, r := range out.Replies {
+		q, ok := w.asked[r.Token]
+		if !ok {
+			w.t.Fatalf("token %d was answered twice", r.Token)
+		}
+		delete(w.asked, r.Token)
+		switch resp := r.Response.(type) {
+		case *kmsg.JoinGroupResponse:
+			w.joined(q.a, resp)
+		case *kmsg.SyncGroupResponse:
+			w.synced(q, resp)
+		}
+	}
+}
+
+func (w *world) joined(a *actor, resp *kmsg.JoinGroupResponse) {
+	if resp.ErrorCode == memberIDRequired {
+		a.id = resp.MemberID
+		return
+	}
+	if resp.ErrorCode != none {
+		w.failed(a, resp.ErrorCode)
+		return
+	}
+	if resp.Generation < w.gens[a.group] {
+		w.t.Errorf("group %s: generation %d after %d", a.group, resp.Generation, w.gens[a.group])
+	}
+	w.gens[a.group] = resp.Generation
+	a.id, a.gen, a.leads = resp.MemberID, resp.Generation, nil
+	if resp.LeaderID == resp.MemberID && !resp.SkipAssignment {
+		for _, m := range resp.Members {
+			a.leads = append(a.leads, m.MemberID)
+		}
+		if !slices.Contains(a.leads, a.id) {
+			w.t.Errorf("group %s: the leader %s is not among its members %v", a.group, a.id, a.leads)
+		}
+	}
+}
+
+// synced checks that an assignment is of the generation that was asked for, and
+// that no other member was ever given the same part of it.
+func (w *world) synced(q asked, resp *kmsg.SyncGroupResponse) {
+	if resp.ErrorCode != none {
+		w.failed(q.a, resp.ErrorCode)
+		return
+	}
+	if len(resp.MemberAssignment) == 0 {
+		return
+	}
+	gen, part, _ := strings.Cut(string(resp.MemberAssignment), ":")
+	if gen != strconv.Itoa(int(q.gen)) {
+		w.t.Errorf("group %s: assignment %q for generation %d", q.a.group, resp.MemberAssignment, q.gen)
+	}
+	owner := q.a.name
+	if q.a.instance != nil {
+		owner = *q.a.instance // its process may have been replaced, and inherits
+	}
+	key := q.a.group + "/" + gen + "/" + part
+	if w.owners[key] != "" && w.owners[key] != owner {
+		w.t.Errorf("%s is owned by %s and by %s", key, w.owners[key], owner)
+	}
+	w.owners[key] = owner
+}
+
+// check compares the Core with what replaying its records gives, with what was
+// acknowledged, and with its own rules.
+func (w *world) check() {
+	w.t.Helper()
+	other := New(w.cfg)
+	for _, r := range w.log {
+		if err := other.Replay(r.Key, r.Value); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for _, g := range w.core.sorted() {
+		w.checkGroup(g)
+		if !g.persisted && len(g.offsets) == 0 {
+			continue
+		}
+		twin := other.groups[g.id]
+		if twin == nil {
+			w.t.Errorf("group %s is not in the log", g.id)
+			continue
+		}
+		if d := cmp.Diff(flatOffsets(g), flatOffsets(twin)); d != "" {
+			w.t.Errorf("group %s: offsets differ from the log's: %s", g.id, d)
+		}
+		if (g.state == Stable || g.state == Empty) && g.persisted {
+			if d := cmp.Diff(flatMembers(g), flatMembers(twin)); d != "" {
+				w.t.Errorf("group %s: members differ from the log's: %s", g.id, d)
+			}
+		}
+	}
+	for id, offsets := range w.offsets {
+		for partition, at := range offsets {
+			n, _ := strconv.Atoi(partition)
+			g := w.core.groups[id]
+			if g == nil || g.offsets["t"][int32(n)] == nil || g.offsets["t"][int32(n)].at != at {
+				w.t.Errorf("group %s: offset %d of partition %d is gone", id, at, n)
+			}
+		}
+	}
+}
+
+func (w *world) checkGroup(g *group) {
+	fail := func(format string, args ...any) {
+		w.t.Errorf("group %s: %s", g.id, fmt.Sprintf(format, args...))
+	}
+	if len(g.byID) != len(g.members) {
+		fail("%d members, %d ids", len(g.members), len(g.byID))
+	}
+	if (len(g.members) == 0) != (g.leader == "") || g.leader != "" && g.byID[g.leader] == nil {
+		fail("leader %q of %d members", g.leader, len(g.members))
+	}
+	if g.state == Empty && len(g.members) > 0 || (g.state == Stable || g.state == CompletingRebalance) && len(g.members) == 0 {
+		fail("%s with %d members", g.state, len(g.members))
+	}
+	support := map[string]int{}
+	for _, m := range g.members {
+		for _, p := range m.protocols {
+			support[p.name]++
+		}
+		if m.instance != nil && g.static[*m.instance] != m.id {
+			fail("instance %s has id %s, member %s", *m.instance, g.static[*m.instance], m.id)
+		}
+		if m.join != nil && g.state != PreparingRebalance || m.sync != nil && g.state != CompletingRebalance {
+			fail("%s: member %s waits (join %v, sync %v)", g.state, m.id, m.join != nil, m.sync != nil)
+		}
+		if !m.session.armed() && m.join == nil && m.sync == nil {
+			fail("%s: nobody watches member %s", g.state, m.id)
+		}
+	}
+	if !maps.Equal(support, g.support) {
+		fail("support %v, counted %v", support, g.support)
+	}
+	if len(g.members) > 0 && !slices.Contains(slices.Collect(maps.Values(support)), len(g.members)) {
+		fail("no protocol that all support: %v", support)
+	}
+	if g.state == PreparingRebalance != g.joinTimer.armed() || len(g.offsets) > 0 && g.state == Empty && !g.expiry.armed() {
+		fail("%s: join timer %v, expiry %v", g.state, g.joinTimer.armed(), g.expiry.armed())
+	}
+}
+
+func flatOffsets(g *group) map[string]string {
+	flat := map[string]string{}
+	for topic, partitions := range g.offsets {
+		for partition, o := range partitions {
+			flat[fmt.Sprintf("%s/%d", topic, partition)] = fmt.Sprintf("%+v", *o)
+		}
+	}
+	return flat
+}
+
+func flatMembers(g *group) []string {
+	flat := []string{fmt.Sprintf("%s gen=%d type=%s protocol=%s leader=%s since=%d", g.state, g.generation, g.protocolType,
+		g.protocol, g.leader, g.since.UnixMilli())}
+	for _, m := range g.members {
+		flat = append(flat, fmt.Sprintf("%s%s %v %v %v %q %q", m.id, instance(m.instance), m.client,
+			m.sessionTimeout, m.rebalanceTimeout, m.metadata(g.protocol), m.assignment))
+	}
+	return flat
+}
+
+// finish lets time run until nothing waits: by then all must have been answered.
+func (w *world) finish() {
+	w.pass(10 * time.Minute)
+	w.drain()
+	for tok, q := range w.asked {
+		w.t.Errorf("token %d of %s (join %v) was never answered", tok, q.a.name, q.join)
+	}
+	w.pass(2 * time.Hour)
+	w.drain()
+	if n := w.core.Len(); n != 0 {
+		w.t.Errorf("%d groups are left in the end: %v", n, w.core.List())
+	}
+	if _, ok := w.core.Deadline(); ok {
+		w.t.Error("a timer is left in the end")
+	}
+	// Every key of the log ends with a tombstone.
+	last := map[string][]byte{}
+	for _, r := range w.log {
+		last[string(r.Key)] = r.Value
+	}
+	for key, value := range last {
+		if value != nil {
+			w.t.Errorf("the log still holds %q: %q", key, value)
+		}
+	}
+}
+
+// FuzzDecode feeds decode, and a Core, any bytes as a record; what decodes, is
+// written again and read back the same.
+func FuzzDecode(f *testing.F) {
+	o := &offset{at: 5, epoch: 3, metadata: "m", time: 7, expires: -1, topicID: [16]byte{1}}
+	f.Add(offsetKey("g", "t", 1), offsetValue(o))
+	f.Add(offsetKey("g", "t", 1), []byte(nil))
+	f.Add(groupKey("g"), []byte{0, 3, 0, 1, 'c', 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte{0, 9, 0}, []byte{})
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		c := New(Config{NewMemberID: func(p string) string { return p }})
+		if c.Replay(key, value) != nil {
+			return
+		}
+		now := time.UnixMilli(0)
+		c.Ready(now)
+		c.Tick(now.Add(time.Hour))
+		c.Take()
+		e, err := decode(key, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.isOffset && e.offset != nil {
+			again, err := decode(offsetKey(e.group, e.topic, e.partition), offsetValue(e.offset))
+			if err != nil {
+				t.Fatal(err)
+			}
+			same := *e.offset
+			if same.expires >= 0 {
+				same.epoch, same.topicID = -1, [16]byte{} // version 1 has no room for them
+			}
+			if *again.offset != same {
+				t.Fatalf("%+v became %+v", *e.offset, *again.offset)
+			}
+		}
+	})
+}
+
+// TestRecordBytes pins the bytes of both records to Kafka's format.
+func TestRecordBytes(t *testing.T) {
+	o := &offset{at: 258, epoch: 4, metadata: "m", time: 3, expires: -1, topicID: [16]byte{15: 7}}
+	for _, c := range []struct {
+		name string
+		got  []byte
+		want string
+	}{
+		{"offset key 1", offsetKey("g", "to", 2), "\x00\x01\x00\x01g\x00\x02to\x00\x00\x00\x02"},
+		{"offset value 4", offsetValue(o), "\x00\x04\x00\x00\x00\x00\x00\x00\x01\x02\x00\x00\x00\x04\x02m" +
+			"\x00\x00\x00\x00\x00\x00\x00\x03\x01\x00\x10\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"},
+		{"group key 2", groupKey("g"), "\x00\x02\x00\x01g"},
+	} {
+		if !bytes.Equal(c.got, []byte(c.want)) {
+			t.Errorf("%s: % x, want % x", c.name, c.got, c.want)
+		}
+	}
+	o.expires = 9
+	if got, want := offsetValue(o), "\x00\x01\x00\x00\x00\x00\x00\x00\x01\x02\x00\x01m"+
+		"\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x09"; string(got) != want {
+		t.Errorf("offset value 1: % x, want % x", got, want)
+	}
+}

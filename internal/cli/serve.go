@@ -1,7 +1,169 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// stopLimit is how long serve takes to stop: what waits is answered or closed by then.
+const stopLimit = 1800 * time.Millisecond
+
+// embedded is what serve needs of a broker. A test puts one in that fails.
+type embedded interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Failed() <-chan struct{}
+	Err() error
+	Handler() http.Handler
+}
 
 func (a *app) serveCommand() *cobra.Command {
-	return &cobra.Command{Use: "serve", Short: "Run the broker in the foreground"}
+	var flags serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the broker in the foreground",
+		Long: `Run the broker in the foreground until SIGTERM or Ctrl-C; then it refuses new work,
+answers what is durable, and exits with 0 within two seconds.
+
+One line on standard output says where it listens once it does. A configuration
+file holds the same keys as the flags (data, listen, durability, admin, insecure,
+and config with the settings); flags win over it.
+
+Exit codes: 0 stopped; 1 it could not start: the address is taken, the data
+directory is in use, cannot be written, or was written by a newer version;
+2 a flag, a setting or the configuration file is wrong; 74 the storage failed,
+or what is stored is damaged.`,
+		Example: `  weir serve
+  weir serve --data /var/lib/weir --listen localhost:9092 --admin localhost:9644
+  weir serve --config auto.create.topics.enable=false --config num.partitions=6`,
+		Args:              positional(0, 0, "no arguments"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			options, err := flags.options(cmd.Flags())
+			if err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), options)
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// serve opens the listeners and the broker and runs until ctx ends or the
+// storage fails.
+func (a *app) serve(ctx context.Context, o serveOptions) error {
+	logger := slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: o.LogLevel}))
+	// Ports before data: a port that is taken leaves no directory behind.
+	listeners, err := listenAll(ctx, o.Listen)
+	if err != nil {
+		return err
+	}
+	defer closeAll(listeners)
+	var admin net.Listener
+	if o.Admin != "" {
+		if admin, err = listen(ctx, o.Admin, "--admin"); err != nil {
+			return err
+		}
+		defer closeAll([]net.Listener{admin})
+	}
+	b, err := openBroker(ctx, o, logger)
+	if err != nil {
+		return explainOpen(o.Data, err)
+	}
+	if o.Insecure {
+		logger.Warn("anyone who reaches the listeners may read and write everything: there is no TLS and no authentication on them", "listen", strings.Join(o.Listen, ","))
+	}
+	stopped := make(chan error, len(listeners)+1)
+	for _, l := range listeners {
+		go func() { stopped <- b.Serve(l) }()
+	}
+	stopAdmin := serveAdmin(admin, b.Handler(), stopped)
+	err = a.announce(o, listeners, admin)
+	if err == nil {
+		err = wait(ctx, b, stopped)
+	}
+	stopAdmin()
+	return stop(b, err)
+}
+
+// wait returns nil when the broker is asked to stop, or why it must.
+func wait(ctx context.Context, b embedded, stopped <-chan error) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-b.Failed():
+		return &exitError{ExitStorage, fmt.Errorf("storage failed, nothing more is accepted: %w; a restart recovers everything that was acknowledged", b.Err())}
+	case err := <-stopped:
+		// A listener that stops at a storage failure is not the cause.
+		select {
+		case <-b.Failed():
+			return wait(ctx, b, nil)
+		default:
+		}
+		if err == nil {
+			err = errors.New("closed")
+		}
+		return fmt.Errorf("a listener stopped: %w", err)
+	}
+}
+
+// stop shuts the broker down, whatever ended it; the first reason counts.
+func stop(b embedded, reason error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	err := b.Shutdown(ctx)
+	switch {
+	case reason != nil:
+		return reason
+	case err != nil && b.Err() != nil:
+		return &exitError{ExitStorage, fmt.Errorf("storage failed while stopping: %w", err)}
+	case err != nil:
+		return &exitError{ExitFailed, fmt.Errorf("stop: %w", err)}
+	}
+	return nil
+}
+
+// serveAdmin runs the admin listener, if there is one, until the function it
+// returns is called.
+func serveAdmin(l net.Listener, handler http.Handler, stopped chan<- error) (stop func()) {
+	if l == nil {
+		return func() {}
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			stopped <- fmt.Errorf("admin: %w", err)
+		}
+	}()
+	return func() {
+		if err := server.Close(); err == nil {
+			<-done
+		}
+	}
+}
+
+// announce prints the one line that says that the broker is up.
+func (a *app) announce(o serveOptions, listeners []net.Listener, admin net.Listener) error {
+	var at []string
+	for _, l := range listeners {
+		at = append(at, l.Addr().String())
+	}
+	line := fmt.Sprintf("weir %s listening on %s, data in %s, durability %s (%s)",
+		version(), strings.Join(at, " "), o.Data, o.Durability, durabilities[o.Durability])
+	if admin != nil {
+		line += ", admin on http://" + admin.Addr().String()
+	}
+	_, err := fmt.Fprintln(a.Stdout, line)
+	return err
 }

@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/weirstream/weir/internal/meta"
+)
+
+// durabilities are the modes, and what an acknowledgement with acks=all means
+// in each.
+var durabilities = map[string]string{
+	"sync": "acknowledged with acks=all survives a power loss",
+	"os":   "acknowledged survives a killed process, not a power loss",
+}
+
+// serveOptions is how serve runs: the flags over the configuration file over
+// the defaults.
+type serveOptions struct {
+	Data       string
+	Listen     []string
+	Durability string
+	Admin      string
+	Insecure   bool
+	LogLevel   slog.Level
+	Settings   map[string]string
+}
+
+// serveFlags is what the command line says.
+type serveFlags struct {
+	serveOptions
+	logLevel string
+	settings []string
+	file     string
+}
+
+func (f *serveFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.Data, "data", "./weir-data", "data directory; made if it does not exist")
+	flags.StringArrayVar(&f.Listen, "listen", []string{defaultBroker}, "address for clients, host:port; may be repeated; localhost is IPv4 and IPv6, port 0 any that is free")
+	flags.StringVar(&f.Durability, "durability", "sync", "sync: "+durabilities["sync"]+"; os: "+durabilities["os"])
+	flags.StringArrayVar(&f.settings, "config", nil, "a broker setting by Kafka's name, KEY=VALUE; may be repeated")
+	flags.StringVar(&f.file, "config-file", "", "YAML file with the same keys as the flags")
+	flags.StringVar(&f.Admin, "admin", "", "address for /healthz, /readyz, /metrics and pprof; loopback only")
+	flags.BoolVar(&f.Insecure, "insecure", false, "allow --listen on addresses that others can reach, without TLS and authentication")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	must(cmd.RegisterFlagCompletionFunc("durability", cobra.FixedCompletions([]string{"sync", "os"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.MarkFlagDirname("data"))
+	must(cmd.MarkFlagFilename("config-file", "yaml", "yml"))
+}
+
+// options merges and checks everything before anything is opened.
+func (f *serveFlags) options(set *pflag.FlagSet) (serveOptions, error) {
+	o := f.serveOptions
+	o.Settings = map[string]string{}
+	if f.file != "" {
+		if err := o.merge(f.file, set.Changed); err != nil {
+			return o, err
+		}
+	}
+	settings, err := keyValues("--config", f.settings)
+	if err != nil {
+		return o, err
+	}
+	for key, value := range settings {
+		o.Settings[key] = *value
+	}
+	if err := o.LogLevel.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return o, usagef("--log-level %s: want debug, info, warn or error", f.logLevel)
+	}
+	return o, o.check()
+}
+
+func (o *serveOptions) check() error {
+	if _, ok := durabilities[o.Durability]; !ok {
+		return usagef("--durability %s: want sync or os", o.Durability)
+	}
+	if o.Data == "" {
+		return usagef("--data is empty: name a directory")
+	}
+	if len(o.Listen) == 0 {
+		return usagef("--listen: no address to listen on")
+	}
+	for _, address := range o.Listen {
+		if err := checkAddress("--listen", address); err != nil {
+			return err
+		}
+		if !loopback(address) && !o.Insecure {
+			return usagef("--listen %s can be reached from other machines, and there is no TLS and no authentication: listen on localhost, or say --insecure", address)
+		}
+	}
+	if o.Admin != "" {
+		if err := checkAddress("--admin", o.Admin); err != nil {
+			return err
+		}
+		if !loopback(o.Admin) {
+			return usagef("--admin %s can be reached from other machines, and profiles and metrics are shown to anyone who asks: use a loopback address, such as localhost:9644", o.Admin)
+		}
+	}
+	if _, err := meta.ParseSettings(o.Settings); err != nil {
+		return usagef("--config: %w", err)
+	}
+	return nil
+}
+
+// serveFile is the configuration file.
+type serveFile struct {
+	Data       *string           `yaml:"data"`
+	Listen     yaml.Node         `yaml:"listen"` // one address or a list
+	Durability *string           `yaml:"durability"`
+	Admin      *string           `yaml:"admin"`
+	Insecure   *bool             `yaml:"insecure"`
+	Config     map[string]string `yaml:"config"`
+}
+
+var serveFileKeys = []string{"admin", "config", "data", "durability", "insecure", "listen"}
+
+// merge takes from the file what no flag has set.
+func (o *serveOptions) merge(name string, flagSet func(string) bool) error {
+	file, err := readServeFile(name)
+	if err != nil {
+		return &exitError{ExitUsage, fmt.Errorf("configuration file %s: %w", name, err)}
+	}
+	text := func(flag string, to, from *string) {
+		if from != nil && !flagSet(flag) {
+			*to = *from
+		}
+	}
+	text("data", &o.Data, file.Data)
+	text("durability", &o.Durability, file.Durability)
+	text("admin", &o.Admin, file.Admin)
+	if file.Insecure != nil && !flagSet("insecure") {
+		o.Insecure = *file.Insecure
+	}
+	if !file.Listen.IsZero() && !flagSet("listen") {
+		o.Listen = nil
+		if file.Listen.Kind == yaml.ScalarNode {
+			o.Listen = []string{file.Listen.Value}
+		} else if err := file.Listen.Decode(&o.Listen); err != nil {
+			return usagef("configuration file %s: listen: want an address or a list of them", name)
+		}
+	}
+	for key, value := range file.Config {
+		o.Settings[key] = value
+	}
+	return nil
+}
+
+// readServeFile refuses what it does not know: a misspelt key would otherwise
+// be a setting that is silently not in force.
+func readServeFile(name string) (*serveFile, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	const most = 1 << 20
+	content, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(content) > most {
+		return nil, fmt.Errorf("larger than %d bytes", most)
+	}
+	return parseServeFile(content)
+}
+
+func parseServeFile(content []byte) (*serveFile, error) {
+	file := &serveFile{}
+	var doc yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
+		return file, nil // empty
+	} else if err != nil {
+		return nil, err
+	}
+	if err := decoder.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one YAML document")
+	}
+	top := doc.Content[0]
+	if top.Kind == yaml.ScalarNode && top.Tag == "!!null" {
+		return file, nil // only comments
+	}
+	if top.Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("line %d: want keys and values (%s)", top.Line, strings.Join(serveFileKeys, ", "))
+	}
+	for i := 0; i < len(top.Content); i += 2 {
+		if key := top.Content[i]; !slices.Contains(serveFileKeys, key.Value) {
+			return nil, fmt.Errorf("line %d: unknown key %q; there are %s, and broker settings belong under config",
+				key.Line, key.Value, strings.Join(serveFileKeys, ", "))
+		}
+	}
+	return file, top.Decode(file)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"time"
 
@@ -36,7 +37,7 @@ func Main(ctx context.Context, env Env) int {
 	if env.Now == nil {
 		env.Now = time.Now
 	}
-	a := &app{Env: env}
+	a := &app{Env: env, open: openBroker}
 	root := a.root()
 	root.SetArgs(append([]string{}, env.Args...)) // never nil: cobra would read os.Args
 	root.SetIn(env.Stdin)
@@ -70,6 +71,7 @@ type app struct {
 	brokers []string
 	timeout time.Duration
 	output  string
+	open    func(context.Context, serveOptions, *slog.Logger) (embedded, error)
 }
 
 // notef tells a person something, on standard error.

@@ -75,7 +75,7 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 		}
 		defer closeAll([]net.Listener{admin})
 	}
-	b, err := openBroker(ctx, o, logger)
+	b, err := a.open(ctx, o, logger)
 	if err != nil {
 		return explainOpen(o.Data, err)
 	}

@@ -1,0 +1,269 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirstream/weir/internal/vfs"
+)
+
+// fakeBroker fails when told to.
+type fakeBroker struct {
+	failed      chan struct{}
+	err         error
+	serve       chan error // what Serve returns
+	shutdown    chan struct{}
+	shutdownErr error
+}
+
+func newFakeBroker() *fakeBroker {
+	return &fakeBroker{failed: make(chan struct{}), serve: make(chan error, 2), shutdown: make(chan struct{})}
+}
+
+func (b *fakeBroker) Serve(net.Listener) error {
+	select {
+	case err := <-b.serve:
+		return err
+	case <-b.shutdown:
+		return nil
+	}
+}
+
+func (b *fakeBroker) Shutdown(context.Context) error { close(b.shutdown); return b.shutdownErr }
+func (b *fakeBroker) Failed() <-chan struct{}        { return b.failed }
+func (b *fakeBroker) Err() error                     { return b.err }
+func (b *fakeBroker) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "up") })
+}
+
+// serveWith runs serve upon a fake; once it is announced, up is called with the line.
+func serveWith(t *testing.T, b *fakeBroker, o serveOptions, up func(line string, interrupt func())) (error, string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	reader, writer := io.Pipe()
+	go func() {
+		line := make([]byte, 4096)
+		n, _ := reader.Read(line)
+		up(string(line[:n]), cancel)
+		_, _ = io.Copy(io.Discard, reader)
+	}()
+	var errOut bytes.Buffer
+	a := &app{
+		Env:  Env{Stdout: writer, Stderr: &errOut},
+		open: func(context.Context, serveOptions, *slog.Logger) (embedded, error) { return b, nil },
+	}
+	err := a.serve(ctx, o)
+	_ = writer.Close()
+	return err, errOut.String()
+}
+
+func localOptions() serveOptions {
+	return serveOptions{Data: "somewhere", Listen: []string{"localhost:0"}, Durability: "sync"}
+}
+
+func TestServeStopsWhenAsked(t *testing.T) {
+	b, o := newFakeBroker(), localOptions()
+	o.Admin = "127.0.0.1:0"
+	err, said := serveWith(t, b, o, func(line string, interrupt func()) {
+		defer interrupt()
+		for _, want := range []string{"listening on 127.0.0.1:", "data in somewhere", "durability sync", "survives a power loss", version(), "\n"} {
+			if !strings.Contains(line, want) {
+				t.Errorf("the line %q does not tell %q", line, want)
+			}
+		}
+		_, url, _ := strings.Cut(strings.TrimSpace(line), "admin on ")
+		response, err := http.Get(url + "/healthz")
+		if err != nil {
+			t.Errorf("admin: %v", err)
+			return
+		}
+		defer func() { _ = response.Body.Close() }()
+		if body, err := io.ReadAll(response.Body); string(body) != "up" {
+			t.Errorf("admin: %q, %v", body, err)
+		}
+	})
+	if err != nil || said != "" {
+		t.Errorf("%v, said %q", err, said)
+	}
+	select {
+	case <-b.shutdown:
+	default:
+		t.Error("the broker was not shut down")
+	}
+}
+
+func TestServeStorageFailureExits74(t *testing.T) {
+	b := newFakeBroker()
+	err, _ := serveWith(t, b, localOptions(), func(string, func()) {
+		b.err = errors.New("write journal: input/output error")
+		close(b.failed)
+		b.serve <- net.ErrClosed // as a broker does that closes its listeners then
+	})
+	if exitCode(err) != ExitStorage || !strings.Contains(err.Error(), "input/output error") {
+		t.Errorf("code %d, %v", exitCode(err), err)
+	}
+}
+
+func TestServeStorageFailureWhileStopping(t *testing.T) {
+	b := newFakeBroker()
+	b.shutdownErr, b.err = errors.New("sync: input/output error"), errors.New("storage failed")
+	err, _ := serveWith(t, b, localOptions(), func(_ string, interrupt func()) { interrupt() })
+	if exitCode(err) != ExitStorage {
+		t.Errorf("code %d, %v", exitCode(err), err)
+	}
+}
+
+func TestServeListenerStops(t *testing.T) {
+	b := newFakeBroker()
+	err, _ := serveWith(t, b, localOptions(), func(string, func()) { b.serve <- errors.New("accept: too many open files") })
+	if exitCode(err) != ExitFailed || !strings.Contains(err.Error(), "too many open files") {
+		t.Errorf("code %d, %v", exitCode(err), err)
+	}
+}
+
+func TestServeInsecureWarns(t *testing.T) {
+	o := localOptions()
+	o.Insecure = true
+	_, said := serveWith(t, newFakeBroker(), o, func(_ string, interrupt func()) { interrupt() })
+	if !strings.Contains(said, "WARN") {
+		t.Errorf("said %q", said)
+	}
+}
+
+func TestExplainOpen(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		says string
+	}{
+		{fmt.Errorf("lock: %w", vfs.ErrLocked), "in use by another weir"},
+		{&fs.PathError{Op: "open", Path: "d/lock", Err: syscall.EACCES}, "cannot be written"},
+		{&fs.PathError{Op: "mkdir", Path: "d", Err: syscall.EROFS}, "cannot be written"},
+		{&fs.PathError{Op: "mkdir", Path: "d", Err: syscall.ENOTDIR}, "is not a directory"},
+		{errors.New("odd"), "odd"},
+	} {
+		err := explainOpen("some-dir", c.err)
+		if exitCode(err) != ExitFailed || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "some-dir") {
+			t.Errorf("%v: code %d, says %q, want %q", c.err, exitCode(err), err, c.says)
+		}
+	}
+}
+
+func TestListenLocalhostIsBothFamilies(t *testing.T) {
+	all, err := listenAll(t.Context(), []string{"localhost:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(all)
+	_, port, _ := net.SplitHostPort(all[0].Addr().String())
+	if got := all[0].Addr().String(); got != "127.0.0.1:"+port {
+		t.Errorf("first listener at %s", got)
+	}
+	if len(all) == 1 {
+		t.Skip("this machine has no IPv6")
+	}
+	if got := all[1].Addr().String(); got != "[::1]:"+port {
+		t.Errorf("second listener at %s, want the same port", got)
+	}
+}
+
+func TestListenTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	_, err = listenAll(t.Context(), []string{"127.0.0.1:0", taken.Addr().String()})
+	if exitCode(err) != ExitFailed || !strings.Contains(err.Error(), taken.Addr().String()+" is taken") {
+		t.Errorf("code %d, %v", exitCode(err), err)
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	for address, want := range map[string]bool{
+		"localhost:1": true, "127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true,
+		":1": false, "0.0.0.0:1": false, "[::]:1": false, "192.0.2.1:1": false, "nonsense": false,
+	} {
+		if got := loopback(address); got != want {
+			t.Errorf("loopback(%q) = %v", address, got)
+		}
+	}
+}
+
+func TestConfigFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "weir.yaml")
+	content := "data: /from/file\nlisten: [localhost:1, \"127.0.0.1:2\"]\ndurability: os\nadmin: localhost:3\n" +
+		"config:\n  num.partitions: 3\n  auto.create.topics.enable: false\n"
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	parse := func(args ...string) (serveOptions, error) {
+		var got serveOptions
+		var flags serveFlags
+		cmd := (&app{}).serveCommand()
+		cmd.ResetFlags()
+		flags.register(cmd)
+		if err := cmd.ParseFlags(append([]string{"--config-file", file}, args...)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := flags.options(cmd.Flags())
+		return got, err
+	}
+	want := serveOptions{
+		Data: "/from/file", Listen: []string{"localhost:1", "127.0.0.1:2"}, Durability: "os", Admin: "localhost:3",
+		Settings: map[string]string{"num.partitions": "3", "auto.create.topics.enable": "false"},
+	}
+	got, err := parse()
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v\nwant - got +\n%s", err, diff)
+	}
+	want.Data, want.Listen, want.Durability = "flag", []string{"localhost:9"}, "sync"
+	want.Settings["num.partitions"] = "6"
+	got, err = parse("--data", "flag", "--listen", "localhost:9", "--durability", "sync", "--config", "num.partitions=6")
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("flags over the file: %v\nwant - got +\n%s", err, diff)
+	}
+}
+
+func TestConfigFileRefuses(t *testing.T) {
+	for content, says := range map[string]string{
+		"dta: x":                     `line 1: unknown key "dta"`,
+		"data: x\nnum.partitions: 3": `line 2: unknown key "num.partitions"`,
+		"- a":                        "line 1: want keys and values",
+		"data: [a]":                  "line 1",
+		"data: a\ndata: b":           "already defined",
+		"insecure: maybe":            "line 1",
+		"data: a\n---\ndata: b":      "more than one",
+		"data: \"":                   "yaml",
+	} {
+		if _, err := parseServeFile([]byte(content)); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", content, err, says)
+		}
+	}
+	for _, content := range []string{"", "# nothing\n", "data: x"} {
+		if _, err := parseServeFile([]byte(content)); err != nil {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+}
+
+func FuzzConfigFile(f *testing.F) {
+	f.Add("data: a\nlisten: [b, c]\nconfig: {a: 1}\n")
+	f.Add("# c\n")
+	f.Add("&a [*a]")
+	f.Fuzz(func(_ *testing.T, s string) { _, _ = parseServeFile([]byte(s)) })
+}

@@ -35,7 +35,7 @@ import (
 type coordinator struct {
 	cfg      coordinatorConfig
 	core     group.Config // what each shard's core is made with
-	groups   atomic.Int64 // of all shards, against cfg.maxGroups
+	groups   atomic.Int64 // of all shards, against weir.max.groups
 	shards   atomic.Pointer[[]*shard]
 	ctx      context.Context // ends with close
 	cancel   context.CancelFunc
@@ -52,6 +52,7 @@ type coordinatorConfig struct {
 	now       func() time.Time
 	random    io.Reader // 16 bytes for each member id
 	logger    *slog.Logger
+	panicked  func(p any, stack []byte) // logs and counts a panic of a shard
 }
 
 // topicSource is the part of the metadata store that the coordinator uses.

@@ -50,7 +50,7 @@ func (s *shard) stand(t task) {
 	switch end := <-t.hold.outcome; {
 	case len(out.Records) == 0:
 	case end.err != nil:
-		s.discard(nil)
+		s.discard()
 	default:
 		s.lsn = end.lsn
 		s.count()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -58,6 +59,7 @@ type shard struct {
 	tokens  group.Token
 	waiters map[group.Token]waiter
 	counted int64       // groups that are counted in coord.groups
+	doing   []stepped   // not yet answered
 	timer   *time.Timer // the core's deadline, or the next try to rebuild
 	retryAt time.Time   // before which the core is not rebuilt
 }
@@ -94,7 +96,7 @@ func (s *shard) send(ctx context.Context, t task) {
 func (s *shard) run() {
 	s.timer = time.NewTimer(time.Hour)
 	defer s.timer.Stop()
-	s.loadErr = s.load()
+	s.guard(func() { s.loadErr = s.load() })
 	close(s.loaded)
 	for {
 		s.arm()
@@ -103,11 +105,23 @@ func (s *shard) run() {
 			s.end()
 			return
 		case <-s.timer.C:
-			s.due()
+			s.guard(s.due)
 		case t := <-s.mailbox:
-			s.steps(t)
+			s.guard(func() { s.steps(t) })
 		}
 	}
+}
+
+// guard keeps a broken invariant of one shard from ending the process: those who
+// wait are asked to try again, and the groups are read anew from the log.
+func (s *shard) guard(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.coord.cfg.panicked(p, debug.Stack())
+			s.discard()
+		}
+	}()
+	f()
 }
 
 // end fails all that waits; send fails what comes later.
@@ -156,7 +170,7 @@ func (s *shard) load() error {
 	}
 	s.core, s.lsn = core, max(s.lsn, lsn)
 	core.Ready(s.coord.cfg.now())
-	s.flush(nil)
+	s.flush()
 	return nil
 }
 
@@ -179,23 +193,18 @@ func (s *shard) due() {
 		return
 	}
 	s.core.Tick(s.coord.cfg.now())
-	s.flush(nil)
+	s.flush()
 }
 
 // steps does t and what else is waiting, and appends the records of all at once.
 func (s *shard) steps(t task) {
-	done := make([]finished, 0, 8)
 	for n := 1; ; n++ {
 		if t.hold != nil {
-			s.flush(done)
+			s.flush()
 			s.stand(t)
 			return
 		}
-		if s.core == nil {
-			t.fail(kerr.CoordinatorNotAvailable.Code)
-		} else {
-			done = append(done, finished{t.step(s, s.coord.cfg.now()), t.fail})
-		}
+		s.step(t)
 		if n == maxSteps {
 			break
 		}
@@ -206,11 +215,22 @@ func (s *shard) steps(t task) {
 		}
 		break
 	}
-	s.flush(done)
+	s.flush()
 }
 
-// finished is a task whose step is done and whose records are not yet appended.
-type finished struct {
+func (s *shard) step(t task) {
+	if s.core == nil {
+		t.fail(kerr.CoordinatorNotAvailable.Code)
+		return
+	}
+	s.doing = append(s.doing, stepped{fail: t.fail})
+	done := t.step(s, s.coord.cfg.now())
+	s.doing[len(s.doing)-1].done = done
+}
+
+// stepped is a task whose records are not yet appended. Both fields are nil once
+// the core has the call parked: then the token stands for it.
+type stepped struct {
 	done func(storage.LSN)
 	fail func(code int16)
 }
@@ -218,7 +238,7 @@ type finished struct {
 // flush appends what the core has put out and sends the answers. When the append
 // fails, the core knows more than the log: nobody may hear of it, all who wait
 // are asked to try again, and the core is made anew.
-func (s *shard) flush(tasks []finished) {
+func (s *shard) flush() {
 	if s.core == nil {
 		return
 	}
@@ -227,17 +247,20 @@ func (s *shard) flush(tasks []finished) {
 		lsn, err := s.log.append(s.coord.ctx, out.Records, s.coord.cfg.now())
 		if err != nil {
 			s.logger.Error("cannot append group records", "records", len(out.Records), "error", err)
-			s.discard(tasks)
+			s.discard()
 			return
 		}
 		s.lsn = lsn
 	}
 	s.answer(out.Replies)
-	for _, t := range tasks {
+	for len(s.doing) > 0 {
+		t := s.doing[0]
+		s.doing = s.doing[1:]
 		if t.done != nil {
 			t.done(s.lsn)
 		}
 	}
+	s.doing = nil
 	s.count()
 }
 
@@ -258,13 +281,14 @@ func (s *shard) count() {
 
 // discard fails all that waits and throws the core away. The timer has it rebuilt
 // from the log, at once unless that was done a moment ago.
-func (s *shard) discard(tasks []finished) {
+func (s *shard) discard() {
 	code := kerr.CoordinatorNotAvailable.Code // clients look for it again, and retry
-	for _, t := range tasks {
-		if t.done != nil {
+	for _, t := range s.doing {
+		if t.fail != nil {
 			t.fail(code)
 		}
 	}
+	s.doing = nil
 	s.failAll(code)
 	s.core = nil
 	s.coord.groups.Add(-s.counted)
@@ -275,6 +299,7 @@ func (s *shard) discard(tasks []finished) {
 func (s *shard) park(c *call, fail func(code int16)) group.Token {
 	s.tokens++
 	s.waiters[s.tokens] = waiter{c, fail}
+	s.doing[len(s.doing)-1].fail = nil
 	return s.tokens
 }
 

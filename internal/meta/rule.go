@@ -151,10 +151,7 @@ func nearest(name string, names []string) []string {
 	name = name[:min(len(name), 2*maxSettingName)]
 	for _, n := range names {
 		d := distance(name, n)
-		if strings.Contains(n, name) && len(name) > 3 {
-			d = min(d, 1)
-		}
-		if d <= limit {
+		if d <= limit || len(name) > 3 && strings.Contains(n, name) {
 			found = append(found, candidate{n, d})
 		}
 	}

@@ -70,7 +70,16 @@ func ParseSettings(values map[string]string) (Settings, error) {
 		}
 		d.set(&s, values[name])
 	}
-	return s, s.check()
+	if err := s.check(); err != nil {
+		return Settings{}, err
+	}
+	// Whoever asks for one of the two names of the node's id gets its value.
+	for a, b := range map[string]string{"node.id": "broker.id", "broker.id": "node.id"} {
+		if v, ok := values[a]; ok {
+			s.given[b] = v
+		}
+	}
+	return s, nil
 }
 
 // check holds the rules between settings.
@@ -92,10 +101,8 @@ func (s *Settings) check() error {
 		return fmt.Errorf("%w: default.replication.factor (%d) is above 1 and weir.replication.factor.policy is refuse",
 			ErrInvalidConfig, s.DefaultReplicationFactor)
 	}
-	if _, err := s.TopicConfig(nil); err != nil {
-		return err
-	}
-	return nil
+	_, err := s.TopicConfig(nil)
+	return err
 }
 
 // parseListeners reads advertised.listeners: NAME://host:port, separated by

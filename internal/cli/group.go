@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -62,7 +63,7 @@ the log's start: that is what a member without other orders would have to read.`
 				return err
 			}
 			defer done()
-			lags, err := client.Lag(ctx, args...)
+			lags, err := client.Lag(ctx, slices.Clone(args)...) // Lag reorders its arguments
 			if err != nil {
 				return fmt.Errorf("describe groups: %w", err)
 			}

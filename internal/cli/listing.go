@@ -44,6 +44,11 @@ func (l *listing) add(err error, values ...any) {
 	l.rows = append(l.rows, listed{values, err})
 }
 
+// sortByName orders the rows by their first column.
+func (l *listing) sortByName() {
+	slices.SortStableFunc(l.rows, func(a, b listed) int { return strings.Compare(text(a.values[0]), text(b.values[0])) })
+}
+
 // failed tells whether any row has an error.
 func (l *listing) failed() bool {
 	return slices.ContainsFunc(l.rows, func(r listed) bool { return r.err != nil })

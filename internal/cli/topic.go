@@ -340,6 +340,7 @@ func (a *app) deleteTopics(cmd *cobra.Command, topics kadm.TopicDetails) error {
 			}
 		}
 	}
+	list.sortByName()
 	return a.print(list)
 }
 

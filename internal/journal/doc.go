@@ -1,2 +1,3 @@
-// Package journal is the one writer that makes commits durable.
+// Package journal makes commits durable: one writer, recycled files, and one
+// sync for all that wait.
 package journal

@@ -1,0 +1,215 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weirstream/weir/internal/vfs"
+)
+
+const (
+	headerBlock   = 4096               // bytes; frames begin behind it
+	fileMagic     = 0x7765697220776a6c // "weir wjl"
+	formatVersion = 1
+	maxSpares     = 2
+	fileEnding    = ".journal"
+	spareEnding   = ".spare"
+)
+
+// FormatError says that a file was written by a newer version of weir.
+type FormatError struct {
+	File             string
+	Found, Supported uint32
+}
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("%s has journal format %d, this version reads up to %d: use the version of weir that wrote it, or a newer one",
+		e.File, e.Found, e.Supported)
+}
+
+// fileHead is the header block of a file.
+type fileHead struct {
+	seq         uint64
+	incarnation uint32
+}
+
+func (h fileHead) encode() []byte {
+	b := make([]byte, headerBlock)
+	binary.BigEndian.PutUint64(b[0:], fileMagic)
+	binary.BigEndian.PutUint32(b[8:], formatVersion)
+	binary.BigEndian.PutUint32(b[12:], h.incarnation)
+	binary.BigEndian.PutUint64(b[16:], h.seq)
+	binary.BigEndian.PutUint32(b[24:], sumFileHead(b))
+	return b
+}
+
+// sumFileHead sums the whole block but the checksum itself.
+func sumFileHead(b []byte) uint32 {
+	return crc32.Update(crc32.Checksum(b[:24], castagnoli), castagnoli, b[28:headerBlock])
+}
+
+// decodeFileHead reads a header block. A bad one is an ordinary thing: a file
+// that was about to be used when the power went. A good one of a newer format
+// is a FormatError without its file.
+func decodeFileHead(b []byte) (fileHead, error) {
+	if len(b) < headerBlock || binary.BigEndian.Uint64(b) != fileMagic {
+		return fileHead{}, errors.New("no journal header")
+	}
+	if got, want := sumFileHead(b), binary.BigEndian.Uint32(b[24:]); got != want {
+		return fileHead{}, fmt.Errorf("header checksum is %08x, the header says %08x", got, want)
+	}
+	if v := binary.BigEndian.Uint32(b[8:]); v != formatVersion {
+		return fileHead{}, &FormatError{Found: v, Supported: formatVersion}
+	}
+	return fileHead{seq: binary.BigEndian.Uint64(b[16:]), incarnation: binary.BigEndian.Uint32(b[12:])}, nil
+}
+
+func (j *Journal) fileName(seq uint64) string {
+	return filepath.Join(j.cfg.Dir, fmt.Sprintf("%020d%s", seq, fileEnding))
+}
+
+// parseFileName is the inverse of fileName for the last part of a name.
+func parseFileName(name string) (uint64, bool) {
+	digits, ok := strings.CutSuffix(name, fileEnding)
+	if !ok || len(digits) != 20 {
+		return 0, false
+	}
+	seq, err := strconv.ParseUint(digits, 10, 64)
+	return seq, err == nil && seq > 0
+}
+
+// list finds the files. Those below the place of replay become spares; spares
+// that a crash left half made are removed.
+func (j *Journal) list() error {
+	if err := j.cfg.FS.MkdirAll(j.cfg.Dir); err != nil {
+		return err
+	}
+	names, err := j.cfg.FS.ReadDir(j.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := filepath.Join(j.cfg.Dir, name)
+		seq, ok := parseFileName(name)
+		switch {
+		case ok && seq >= j.mu.state.Replay.File:
+			j.mu.files = append(j.mu.files, seq)
+		case ok:
+			if err := j.keepSpare(path); err != nil {
+				return err
+			}
+		case strings.HasSuffix(name, spareEnding):
+			if err := j.cfg.FS.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
+	slices.Sort(j.mu.files)
+	return nil
+}
+
+// keepSpare makes a file a spare, or removes it if there are enough or if it
+// has another size, after a change of the setting.
+func (j *Journal) keepSpare(path string) error {
+	info, err := j.cfg.FS.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size != j.cfg.FileBytes || len(j.mu.spares) >= maxSpares {
+		return j.cfg.FS.Remove(path)
+	}
+	j.mu.spares = append(j.mu.spares, path)
+	return nil
+}
+
+// syncReplayed makes durable what Replay has accepted. After a killed process
+// the frames may stand in the page cache only, and the frames of the new
+// incarnation will say that they are synced.
+func (j *Journal) syncReplayed() error {
+	for _, seq := range j.mu.files {
+		if seq > j.end.File {
+			break
+		}
+		f, err := j.cfg.FS.Open(j.fileName(seq))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return j.cfg.FS.SyncDir(j.cfg.Dir)
+}
+
+// openFile is a file that the writer writes or has written.
+type openFile struct {
+	vfs.File
+	seq uint64
+}
+
+// useFile makes the file with the next sequence number out of a spare, or anew,
+// with a durable header, before any frame goes into it.
+func (j *Journal) useFile(seq uint64, incarnation uint32) (openFile, error) {
+	name := j.fileName(seq)
+	f, err := j.takeSpare(name)
+	if err == nil && f == nil {
+		f, err = j.newFile(name)
+	}
+	if err != nil {
+		return openFile{}, err
+	}
+	_, err = f.WriteAt(fileHead{seq: seq, incarnation: incarnation}.encode(), 0)
+	if err == nil && j.cfg.Sync {
+		if err = f.Sync(); err == nil {
+			err = j.cfg.FS.SyncDir(j.cfg.Dir)
+		}
+	}
+	if err != nil {
+		return openFile{}, errors.Join(err, f.Close())
+	}
+	return openFile{File: f, seq: seq}, nil
+}
+
+// takeSpare gives a spare its new name. Without a spare it returns nil.
+func (j *Journal) takeSpare(name string) (vfs.File, error) {
+	j.mu.Lock()
+	if len(j.mu.spares) == 0 {
+		j.mu.Unlock()
+		return nil, nil
+	}
+	spare := j.mu.spares[0]
+	j.mu.spares = slices.Delete(j.mu.spares, 0, 1)
+	j.mu.Unlock()
+	if err := j.cfg.FS.Rename(spare, name); err != nil {
+		return nil, err
+	}
+	return j.cfg.FS.Open(name)
+}
+
+// newFile makes a file without zeroing it: the writer is waiting.
+func (j *Journal) newFile(name string) (vfs.File, error) {
+	f, err := j.cfg.FS.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Preallocate(0, j.cfg.FileBytes); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// readFull reads up to len(p) bytes; the end of the file is no error.
+func readFull(f io.ReaderAt, p []byte, off int64) (int, error) {
+	n, err := f.ReadAt(p, off)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
+}

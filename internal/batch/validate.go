@@ -189,11 +189,14 @@ func (opt *Options) checkTime(timestamp int64) error {
 	return nil
 }
 
-// minus is a-b, held at the largest int64 instead of wrapping around.
+// minus is a-b, held at the ends of int64 instead of wrapping around.
 func minus(a, b int64) int64 {
-	d := a - b
-	if a > b && d < 0 {
+	switch d := a - b; {
+	case a > b && d < 0:
 		return math.MaxInt64
+	case a < b && d > 0:
+		return math.MinInt64
+	default:
+		return d
 	}
-	return d
 }

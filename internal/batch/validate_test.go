@@ -85,6 +85,7 @@ func TestHostileProduce(t *testing.T) {
 		{"H56 zero records", framed(0, 0, nil), ErrInvalidRecord},
 		{"H56 zero records, last offset delta 0", changed(put32(57, 0)), ErrInvalidRecord},
 		{"H57 record length beyond the batch", changed(func(b Batch) { b[HeaderLen] = 0x7e }), ErrInvalidRecord},
+		{"H57 record length one byte beyond the batch", changed(func(b Batch) { b[HeaderLen] += 2 }), ErrInvalidRecord},
 		{"H58 key length 2^31 inside a record", framed(0, 1, hugeKey), ErrInvalidRecord},
 		{"H59 client sets the control bit", changed(put16(21, attrControl)), ErrInvalidRecord},
 		{"H60 transactional, for the broker to judge", changed(put16(21, attrTransactional), put64(43, 9), put16(51, 0), put32(53, 0)), nil},
@@ -153,6 +154,8 @@ func TestValidateHeaderRules(t *testing.T) {
 		{"one ms too far ahead", changed(put64(27, now+3600001)), nil, ErrTimestamp},
 		{"no timestamp is never too old", changed(put64(27, -1)), func(o *Options) { o.BeforeMaxMillis = 1000 }, nil},
 		{"the difference overflows", changed(put64(27, math.MinInt64)), func(o *Options) { o.BeforeMaxMillis = math.MaxInt64 - 1 }, ErrTimestamp},
+		{"closed compressed batch: first record too old", changed(put16(21, int16(Gzip)), put64(27, now-1001)),
+			func(o *Options) { o.BeforeMaxMillis = 1000 }, ErrTimestamp},
 		{"log append time: not compared", changed(put64(27, 5)), func(o *Options) { o.BeforeMaxMillis, o.NowMillis = 1000, 0 }, nil},
 		{"closed compressed batch: header too far ahead", framedAt(now + 3600001), nil, ErrTimestamp},
 	}
@@ -220,6 +223,39 @@ func TestStampsLieOutsideTheChecksum(t *testing.T) {
 	}
 	if b.BaseOffset() != 1<<40 || b.LeaderEpoch() != 12 {
 		t.Fatalf("stamped %d and %d", b.BaseOffset(), b.LeaderEpoch())
+	}
+}
+
+// TestTimestampDifferences: a difference that does not fit 64 bits is the
+// largest there is, not one of the other sign.
+func TestTimestampDifferences(t *testing.T) {
+	for _, tt := range []struct{ a, b, want int64 }{
+		{5, 3, 2}, {3, 5, -2}, {now, math.MinInt64, math.MaxInt64}, {math.MinInt64, now, math.MinInt64},
+		{math.MaxInt64, -1, math.MaxInt64}, {-2, math.MaxInt64, math.MinInt64},
+	} {
+		if got := minus(tt.a, tt.b); got != tt.want {
+			t.Errorf("%d less %d is %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
+// TestAttributes pins the bits, which no other test spells out.
+func TestAttributes(t *testing.T) {
+	for bits, want := range map[int16]string{0x0: "none", 0x1: "gzip", 0x2: "snappy", 0x3: "lz4", 0x4: "zstd", 0x7: "codec 7",
+		0x8: "none append-time", 0x10: "none transactional", 0x20: "none control", 0x3b: "lz4 append-time transactional control"} {
+		b := Batch(changed(put16(21, bits)))
+		got := b.Codec().String()
+		for _, flag := range []struct {
+			set  bool
+			name string
+		}{{b.LogAppendTime(), " append-time"}, {b.Transactional(), " transactional"}, {b.Control(), " control"}} {
+			if flag.set {
+				got += flag.name
+			}
+		}
+		if got != want {
+			t.Errorf("attributes %#x are %q, want %q", bits, got, want)
+		}
 	}
 }
 

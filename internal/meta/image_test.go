@@ -159,6 +159,9 @@ func TestManyTopicsShareMemory(t *testing.T) {
 	if perChange > 64<<10 {
 		t.Errorf("one more topic copies %d bytes", perChange)
 	}
+	if next := apply(t, m, ProducerIDsRecord{1000}); &next.Topics()[0] != &m.Topics()[0] {
+		t.Error("a record that changes no topic costs a new listing")
+	}
 	if all := m.Topics(); len(all) != 10_000 || all[0].Name != "topic-0" || &all[0] != &m.Topics()[0] {
 		t.Error("the listing is wrong or made twice")
 	}

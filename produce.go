@@ -1,0 +1,84 @@
+package weir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Produce writes a record from inside a handler; ctx is the handler's, or one
+// derived from it. It returns once the record is buffered, waiting only while
+// the client's buffer is full: the acknowledgement is awaited before the record
+// being handled counts as finished, not by the handler. So a handler that fails
+// after it produced, and is called again, produces again.
+//
+// Its errors are ErrNoHandler, ErrHandlerReturned, the context's, and those of
+// the serdes, as Permanent. What the broker refuses for itself (a record too
+// large) sends the record being handled to the dead letters; what it refuses for
+// another reason (authorization) stops the App.
+func Produce[K, V any](ctx context.Context, topic Topic[K, V], key K, value V, headers ...Header) error {
+	t := taskOf(ctx)
+	if t == nil {
+		return fmt.Errorf("produce to %s: %w", topic.Name, ErrNoHandler)
+	}
+	if err := topic.validate(); err != nil {
+		return Permanent(err)
+	}
+	k, err := topic.Key.Encode(key)
+	if err != nil {
+		return Permanent(fmt.Errorf("encode a key for %s: %w", topic.Name, err))
+	}
+	v, err := topic.Value.Encode(value)
+	if err != nil {
+		return Permanent(fmt.Errorf("encode a value for %s: %w", topic.Name, err))
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("produce to %s: %w", topic.Name, err)
+	}
+	if !t.add() {
+		return fmt.Errorf("produce to %s: %w", topic.Name, ErrHandlerReturned)
+	}
+	t.p.app.send(t, &kgo.Record{Topic: topic.Name, Key: k, Value: v, Headers: headers}, acked)
+	return nil
+}
+
+// send buffers a record whose acknowledgement completes a share of t. The
+// context is the App's and not the handler's: a handler that cancels its own on
+// return would cancel what it produced, and the client fails a batch of many
+// handlers' records for the context of its first.
+func (a *App) send(t *task, rec *kgo.Record, ack func(*kgo.Record, error)) {
+	rec.Context = t
+	a.client.Produce(a.produceCtx, rec, ack)
+}
+
+// acked runs on the client's producer goroutine, in the order of each
+// partition's batches, and must not wait.
+func acked(rec *kgo.Record, err error) {
+	t := rec.Context.(*task)
+	if err == nil {
+		t.done()
+		return
+	}
+	err = fmt.Errorf("produce to %s: %w", rec.Topic, err)
+	switch {
+	case !isRefusal(err):
+		t.p.app.fail(err)
+	case t.refused.CompareAndSwap(false, true):
+		t.p.refuse(t, err)
+	default:
+		t.done()
+	}
+}
+
+// isRefusal tells errors that lie in the record from those that lie around it.
+func isRefusal(err error) bool {
+	for _, e := range []error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

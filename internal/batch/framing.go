@@ -83,11 +83,15 @@ func nullable(b []byte, i int) (start, end, next int) {
 }
 
 // varint32 reads a zigzag varint of at most 32 bits (five bytes) at b[i]. next
-// is negative if there is none. Nearly all have one byte, so that case is
-// apart and small enough to be inlined.
+// is negative if there is none. Nearly all have one byte or two, so these cases
+// come first.
 func varint32(b []byte, i int) (v int64, next int) {
 	if uint(i) < uint(len(b)) && b[i] < 0x80 {
 		return int64(b[i]>>1) ^ -int64(b[i]&1), i + 1
+	}
+	if i >= 0 && i+1 < len(b) && b[i+1] < 0x80 {
+		u := uint64(b[i]&0x7f) | uint64(b[i+1])<<7
+		return int64(u>>1) ^ -int64(u&1), i + 2
 	}
 	return varintLong(b, i, 5, math.MaxUint32)
 }

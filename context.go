@@ -48,10 +48,11 @@ type task struct {
 	first   *task // the ledger's entry, if this is not it
 	attempt int32
 
-	left     atomic.Int32 // 1 for the handler, 1 for each unacknowledged record
-	refused  atomic.Bool  // a produced record was refused for what it is
-	begun    atomic.Bool  // of the first attempt's task: rec and p are set
-	finished atomic.Bool  // of the first attempt's task: the record is finished
+	left       atomic.Int32 // 1 for the handler, 1 for each unacknowledged record
+	broken     atomic.Bool  // a record it produced was refused
+	superseded atomic.Bool  // a further attempt was made
+	begun      atomic.Bool  // of the first attempt's task: rec and p are set
+	finished   atomic.Bool  // of the first attempt's task: the record is finished
 }
 
 // begin makes t the given attempt at rec.
@@ -64,6 +65,7 @@ func (t *task) begin(p *partition, rec *kgo.Record, attempt int32) {
 // again returns the next attempt. The one before is never completed: its share
 // of left is not given back.
 func (t *task) again() *task {
+	t.superseded.Store(true)
 	n := &task{first: t.entry()}
 	n.begin(t.p, t.rec, t.attempt+1)
 	return n

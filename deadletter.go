@@ -90,7 +90,7 @@ func (a *App) bury(t *task, l letter) {
 func buried(rec *kgo.Record, err error) {
 	t := rec.Context.(*task)
 	if err != nil {
-		t.p.app.fail(fmt.Errorf("weir: dead letter of %s-%d offset %d to %s: %w", t.p.topic, t.p.id, t.rec.Offset, rec.Topic, err))
+		t.hopeless(fmt.Errorf("weir: dead letter of %s-%d offset %d to %s: %w", t.p.topic, t.p.id, t.rec.Offset, rec.Topic, err))
 		return
 	}
 	t.p.sub.deadLettered.Add(1)

@@ -60,3 +60,16 @@ func (l *ledger) inFlight() int {
 	}
 	return (n-1)*slabSize + used - l.head
 }
+
+// unfinished counts those among them that are not finished.
+func (l *ledger) unfinished() int {
+	n := 0
+	for _, s := range l.slabs {
+		for i := range s {
+			if s[i].begun.Load() && !s[i].finished.Load() {
+				n++
+			}
+		}
+	}
+	return n
+}

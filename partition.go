@@ -32,6 +32,8 @@ type partition struct {
 	waiting atomic.Bool // the worker waits for acknowledgements
 	trouble atomic.Bool // refused is not empty
 
+	hopeless atomic.Int32 // records that cannot finish any more, since the App has failed
+
 	mu struct {
 		sync.Mutex
 		queue       [][]*kgo.Record

@@ -63,13 +63,23 @@ func acked(rec *kgo.Record, err error) {
 		return
 	}
 	err = fmt.Errorf("produce to %s: %w", rec.Topic, err)
-	switch {
-	case !isRefusal(err):
-		t.p.app.fail(err)
-	case t.refused.CompareAndSwap(false, true):
+	if !isRefusal(err) {
+		t.hopeless(fmt.Errorf("weir: %s-%d offset %d: %w", t.p.topic, t.p.id, t.rec.Offset, err))
+		return
+	}
+	if t.broken.CompareAndSwap(false, true) {
 		t.p.refuse(t, err)
-	default:
+	} else {
 		t.done()
+	}
+}
+
+// hopeless stops the App for a record that cannot be finished.
+func (t *task) hopeless(err error) {
+	t.p.app.fail(err)
+	if t.broken.CompareAndSwap(false, true) {
+		t.p.hopeless.Add(1)
+		t.p.signal()
 	}
 }
 

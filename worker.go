@@ -13,8 +13,8 @@ import (
 type worker struct {
 	*partition
 	slab    *slab
-	next    int  // the first unused slot of slab
-	dropped bool // a begun record is given up, so nothing behind it can be committed
+	next    int // the first unused slot of slab
+	dropped int // begun records given up
 }
 
 func (p *partition) work() {
@@ -63,7 +63,7 @@ func (w *worker) handleChunk() bool {
 // many are in flight; nil if the partition is to be given up meanwhile.
 func (w *worker) begin(rec *kgo.Record) *task {
 	if w.next == slabSize {
-		if !w.awaitAcks(w.app.cfg.MaxInFlight-slabSize, w.stop) {
+		if !w.awaitAcks(w.app.cfg.MaxInFlight - slabSize) {
 			return nil
 		}
 		w.mu.Lock()
@@ -76,9 +76,9 @@ func (w *worker) begin(rec *kgo.Record) *task {
 	return t
 }
 
-// awaitAcks waits until at most limit records are in flight; false if stop or
-// the partition's end comes first. What was refused is seen to meanwhile.
-func (w *worker) awaitAcks(limit int, stop <-chan struct{}) bool {
+// awaitAcks waits until at most limit records are in flight; false if the
+// partition is to be given up first. What was refused is seen to meanwhile.
+func (w *worker) awaitAcks(limit int) bool {
 	w.waiting.Store(true)
 	defer w.waiting.Store(false)
 	for {
@@ -90,14 +90,13 @@ func (w *worker) awaitAcks(limit int, stop <-chan struct{}) bool {
 		}
 		select {
 		case <-w.wake:
-		case <-stop:
-			return false
-		case <-w.ctx.Done():
+		case <-w.stop:
 			return false
 		}
 	}
 }
 
+// inFlight counts the begun records from the position on.
 func (w *worker) inFlight() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -105,18 +104,37 @@ func (w *worker) inFlight() int {
 	return w.mu.ledger.inFlight()
 }
 
-// drain waits for what is begun, so that as much as possible is committed.
+// drain waits for what is begun and can still finish, so that as much as
+// possible is committed.
 func (w *worker) drain() {
-	keep := 0
-	if w.dropped {
-		keep = 1
+	w.waiting.Store(true)
+	defer w.waiting.Store(false)
+	for {
+		if w.trouble.Load() {
+			w.buryRefused()
+		}
+		if w.unfinished() <= w.dropped+int(w.hopeless.Load()) {
+			return
+		}
+		select {
+		case <-w.wake:
+		case <-w.ctx.Done():
+			return
+		}
 	}
-	w.awaitAcks(keep, nil)
 }
 
-// abandon leaves the newest record unfinished.
+// unfinished counts the begun records that are not finished.
+func (w *worker) unfinished() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.ledger.advance()
+	return w.mu.ledger.unfinished()
+}
+
+// abandon leaves a record unfinished.
 func (w *worker) abandon() bool {
-	w.dropped = true
+	w.dropped++
 	return false
 }
 
@@ -207,18 +225,19 @@ func (w *worker) sleep(d time.Duration) bool {
 }
 
 // buryRefused writes the dead letters of records that were refused what they
-// produced.
+// produced, unless that attempt failed and another was made.
 func (w *worker) buryRefused() bool {
+	ok := true
 	for _, r := range w.takeRefused() {
-		l := letter{err: r.err, stage: stageProduce, attempts: int(r.t.attempt), failedAt: time.Now()}
-		if !w.bury(r.t, l) {
-			return false
+		if !r.t.superseded.Load() {
+			l := letter{err: r.err, stage: stageProduce, attempts: int(r.t.attempt), failedAt: time.Now()}
+			ok = w.bury(r.t, l) && ok
 		}
 	}
-	return true
+	return ok
 }
 
-// bury sends a record to the dead letters, or stops the App if there are none.
+// bury sends a record to the dead letters, or stops the App if it has none.
 func (w *worker) bury(t *task, l letter) bool {
 	if w.sub.policy.deadLetter == "" {
 		w.app.fail(fmt.Errorf("weir: %s %s-%d offset %d, attempt %d: %w", l.stage, w.topic, w.id, t.rec.Offset, l.attempts, l.err))

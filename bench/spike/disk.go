@@ -17,11 +17,13 @@ type disk struct {
 	flushTime time.Duration
 	syncs     atomic.Int64
 
-	mu   sync.Mutex // held while a flush runs
-	next struct {
-		sync.Mutex
-		flush *sync.Once
-	}
+	turn chan struct{} // holds one: the flush that runs
+	mu   sync.Mutex
+	next chan struct{} // closed at the end of the flush that waits for its turn
+}
+
+func newDisk(fs vfs.FS, flushTime time.Duration) *disk {
+	return &disk{fs: fs, flushTime: flushTime, turn: make(chan struct{}, 1)}
 }
 
 func (d *disk) sync(f vfs.File) {
@@ -39,18 +41,21 @@ func (d *disk) flush() {
 	if d.flushTime == 0 {
 		return
 	}
-	d.next.Lock()
-	if d.next.flush == nil {
-		d.next.flush = new(sync.Once)
+	d.mu.Lock()
+	if mine := d.next; mine != nil {
+		d.mu.Unlock()
+		<-mine
+		return
 	}
-	mine := d.next.flush
-	d.next.Unlock()
-	mine.Do(func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.next.Lock()
-		d.next.flush = nil // who comes from now on needs another one
-		d.next.Unlock()
-		time.Sleep(d.flushTime)
-	})
+	mine := make(chan struct{})
+	d.next = mine
+	d.mu.Unlock()
+
+	d.turn <- struct{}{}
+	d.mu.Lock()
+	d.next = nil // who comes from now on needs another one
+	d.mu.Unlock()
+	time.Sleep(d.flushTime)
+	<-d.turn
+	close(mine)
 }

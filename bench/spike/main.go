@@ -18,6 +18,7 @@ import (
 
 type settings struct {
 	dir          string
+	journalFile  int64 // bytes of one file of the journal
 	appenders    int
 	duration     time.Duration
 	reserve      int64 // bytes by which a partition's file is preallocated
@@ -47,6 +48,7 @@ func main() {
 	var partitions, sizes, ways string
 	var rounds int
 	flag.StringVar(&s.dir, "dir", ".", "directory on the disk to measure")
+	flag.Int64Var(&s.journalFile, "journal-file", 64<<20, "bytes of one file of the journal")
 	flag.IntVar(&s.appenders, "appenders", 64, "appends in flight")
 	flag.DurationVar(&s.duration, "for", 2*time.Second, "time of one round of one way")
 	flag.Int64Var(&s.reserve, "reserve", 0, "preallocate partitions' files by so many bytes")
@@ -127,7 +129,7 @@ func run(s settings, name string, partitions, size int) measurement {
 		check(fs.RemoveAll(dir))
 		check(fs.SyncAll(s.dir)) // nothing is left to write in somebody else's round
 	}()
-	d := &disk{fs: fs, flushTime: s.flush}
+	d := newDisk(fs, s.flush)
 	w := open(fs, dir, name, partitions, s, d)
 	check(fs.SyncAll(dir))
 

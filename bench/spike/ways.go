@@ -10,7 +10,6 @@ import (
 
 const (
 	journalFiles    = 4
-	journalFileSize = 64 << 20
 	checkpointEvery = 64_000_000
 	groupLimit      = 4 << 20 // bytes of one group write
 	headerSize      = 64
@@ -128,6 +127,7 @@ type journal struct {
 	segments     []*segment
 	syncAllAbove int
 	disk         *disk
+	fileSize     int64
 	files        [journalFiles]vfs.File
 
 	mu    sync.Mutex
@@ -149,7 +149,7 @@ type written struct {
 }
 
 func newJournal(fs vfs.FS, dir string, s settings, segments []*segment, d *disk) *journal {
-	j := &journal{dir: dir, segments: segments, syncAllAbove: s.syncAllAbove, disk: d,
+	j := &journal{dir: dir, segments: segments, syncAllAbove: s.syncAllAbove, fileSize: s.journalFile, disk: d,
 		fill: &group{done: make(chan struct{})}, kick: make(chan struct{}, 1), spare: make(chan []byte, 3),
 		written: make(chan written), checkpoint: make(chan int, journalFiles),
 		free: make(chan struct{}, journalFiles), stopped: make(chan struct{})}
@@ -162,7 +162,7 @@ func newJournal(fs vfs.FS, dir string, s settings, segments []*segment, d *disk)
 	for i := range j.files {
 		f, err := fs.Create(filepath.Join(dir, fmt.Sprintf("journal%d", i)))
 		check(err)
-		for off := int64(0); off < journalFileSize; off += int64(len(zeros)) {
+		for off := int64(0); off < s.journalFile; off += int64(len(zeros)) {
 			_, err := f.WriteAt(zeros, off)
 			check(err)
 		}
@@ -211,7 +211,7 @@ func (j *journal) write() {
 			j.spare <- g.bytes
 			continue
 		}
-		full := off+int64(len(g.bytes)) > journalFileSize || since > checkpointEvery
+		full := off+int64(len(g.bytes)) > j.fileSize || since > checkpointEvery
 		if full {
 			<-j.free
 			file, off, since = (file+1)%journalFiles, 0, 0

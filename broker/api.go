@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -14,10 +16,10 @@ import (
 type api struct {
 	key      kmsg.Key
 	min, max int16
-	// advertised is the lowest version told by ApiVersions, where that is not
-	// min; such requests are closed on all the same (only Produce, see there).
-	advertised int16
-	limit      int // largest request, in bytes; 0: socket.request.max.bytes
+	// fromZero: ApiVersions tells versions from 0 on, though those below min
+	// close the connection (only Produce, see there).
+	fromZero bool
+	limit    int // largest request, in bytes; 0: socket.request.max.bytes
 	// cost is how many bytes decoding may allocate for each byte of a request
 	// that lies about its array lengths. kmsg makes an array when its length is
 	// not above the bytes left, so a byte may become a whole element. The
@@ -26,6 +28,36 @@ type api struct {
 	acl      string   // the operation that an ACL will have to allow, and on what
 	throttle throttle // which quota it will count for
 	handler  handler
+
+	flexible int16 // first version with tagged fields in the headers; set by newAPITable
+	seconds  prometheus.Observer
+}
+
+// advertisedMin is the lowest version told to clients.
+func (a *api) advertisedMin() int16 {
+	if a.fromZero {
+		return 0
+	}
+	return a.min
+}
+
+// observe records how long a request took.
+func (a *api) observe(s *slot) {
+	if a.seconds != nil {
+		a.seconds.Observe(time.Since(s.start).Seconds())
+	}
+}
+
+// firstFlexible is the first version of a key whose headers have tagged fields.
+func firstFlexible(key kmsg.Key, maxVersion int16) int16 {
+	req := key.Request()
+	for v := range maxVersion + 1 {
+		req.SetVersion(v)
+		if req.IsFlexible() {
+			return v
+		}
+	}
+	return maxVersion + 1
 }
 
 // throttle says which kind of quota a request counts for.
@@ -81,6 +113,7 @@ func newAPITable(parts ...[]api) *apiTable {
 		if t.byKey[key] != nil {
 			panic(fmt.Sprintf("API key %d stands twice in the table", key))
 		}
+		t.rows[i].flexible = firstFlexible(t.rows[i].key, t.rows[i].max)
 		t.byKey[key] = &t.rows[i]
 	}
 	return t

@@ -69,6 +69,7 @@ type services struct {
 	store    *storage.Store
 	metadata *metadata
 	settings *meta.Settings
+	metrics  *metrics
 	logger   *slog.Logger
 	now      func() time.Time
 }

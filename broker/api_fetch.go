@@ -1,0 +1,252 @@
+package broker
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Fetch, key 1, v4–18; decoded and encoded by hand.
+//
+//	v5   log start offset (KIP-107)           v13  topics by id (KIP-516)
+//	v7   sessions (KIP-227)                   v15  replica state as a tagged field (KIP-903)
+//	v9   current leader epoch (KIP-320)       v16  node endpoints, tagged (KIP-951)
+//	v11  rack, preferred replica (KIP-392)    v17  replica directory id, tagged (KIP-853)
+//	v12  flexible, last fetched epoch         v18  high watermark, tagged (KIP-1166)
+//
+// The answer waits in the connection's writer, so the order of answers holds
+// while later requests are read and served.
+//
+// Deviations: no session is made, each request is a full one (session id 0 is
+// legal); an incremental request gets FETCH_SESSION_ID_NOT_FOUND.
+
+func (b *Broker) fetch(c *call, body []byte) error {
+	f := fetches.Get().(*fetch)
+	f.version, f.flexible, f.byID = c.version, c.version >= 12, c.version >= 13
+	r := wireReader{src: body, flexible: f.flexible}
+	if !b.decodeFetch(f, &r) {
+		f.recycle()
+		return errUndecodable
+	}
+	c.slot.fetch = f
+	c.conn.pending.Add(f.cost())
+	return nil
+}
+
+// decodeFetch takes a request apart and finds the logs. It returns false for a
+// request that cannot be parsed.
+func (b *Broker) decodeFetch(f *fetch, r *wireReader) bool {
+	replica := int32(-1)
+	if f.version < 15 {
+		replica = r.int32()
+	}
+	f.maxWait = time.Duration(max(0, r.int32())) * time.Millisecond
+	f.minBytes = int(r.int32())
+	f.maxBytes = min(int(r.int32()), maxFetchBytes)
+	f.committed = r.int8() == 1
+	session, epoch := int32(0), int32(-1)
+	if f.version >= 7 {
+		session, epoch = r.int32(), r.int32()
+	}
+	for range r.array(4) {
+		b.decodeFetchTopic(f, r)
+	}
+	if f.version >= 7 {
+		f.skipForgotten(r)
+	}
+	if f.version >= 11 {
+		r.str() // rack: there is one replica
+	}
+	r.tags(func(tag uint32, value []byte) {
+		if tag == 1 && f.version >= 15 && len(value) >= 4 {
+			replica = int32(binary.BigEndian.Uint32(value))
+		}
+	})
+	if r.bad {
+		return false
+	}
+	f.check(replica, session, epoch)
+	return true
+}
+
+// check holds what is wrong with a request as a whole.
+func (f *fetch) check(replica, session, epoch int32) {
+	switch {
+	case epoch > 0 || epoch < -1:
+		// Whatever the session, it is none of ours.
+		f.code = kerr.FetchSessionIDNotFound.Code
+		_ = session
+	case replica >= 0:
+		// Somebody poses as a follower; there are none.
+		for i := range f.partitions {
+			f.partitions[i].log = nil
+			f.partitions[i].code = kerr.NotLeaderForPartition.Code
+		}
+	}
+	if f.code != 0 {
+		f.topics, f.partitions = f.topics[:0], f.partitions[:0]
+	}
+}
+
+func (b *Broker) decodeFetchTopic(f *fetch, r *wireReader) {
+	t := fetchTopic{parts: span{from: len(f.partitions)}}
+	unknown := kerr.UnknownTopicOrPartition.Code
+	if f.byID {
+		t.id = r.uuid()
+		t.topic = b.metadata.topicByID(t.id)
+		if t.topic == nil {
+			unknown = kerr.UnknownTopicID.Code
+		}
+	} else {
+		name := r.str()
+		t.topic = b.metadata.topic(viewString(name))
+		t.name.from = len(f.names)
+		f.names = append(f.names, name...)
+		t.name.to = len(f.names)
+	}
+	for range r.array(16) {
+		p := fetchPartition{number: r.int32(), epoch: -1}
+		if f.version >= 9 {
+			p.epoch = r.int32()
+		}
+		p.offset = r.int64()
+		if f.version >= 12 {
+			r.int32() // last fetched epoch: of followers
+		}
+		if f.version >= 5 {
+			r.int64() // log start: of followers
+		}
+		p.maxBytes = r.int32()
+		r.tags(nil)
+		if t.topic != nil {
+			p.log = t.topic.partition(p.number)
+		}
+		if p.log == nil {
+			p.code = unknown
+		}
+		f.partitions = append(f.partitions, p)
+	}
+	r.tags(nil)
+	t.parts.to = len(f.partitions)
+	f.topics = append(f.topics, t)
+}
+
+// skipForgotten passes over the partitions that leave a session.
+func (f *fetch) skipForgotten(r *wireReader) {
+	for range r.array(2) {
+		if f.byID {
+			r.uuid()
+		} else {
+			r.str()
+		}
+		for range r.array(4) {
+			r.int32()
+		}
+		r.tags(nil)
+	}
+}
+
+// The answer is written piece by piece, because records are read from files
+// between the pieces; size tells its length beforehand.
+
+// appendFetchHead appends everything before the first topic.
+func appendFetchHead(buf []byte, f *fetch, c *call, size int) []byte {
+	at := len(buf)
+	buf = appendHeader(buf, c.correlation, c.flexible)
+	binary.BigEndian.PutUint32(buf[at:], uint32(size-4))
+	buf = appendInt32(buf, 0) // throttle time
+	if f.version >= 7 {
+		buf = appendInt16(buf, f.code)
+		buf = appendInt32(buf, 0) // session id
+	}
+	return appendArrayLen(buf, f.flexible, len(f.topics))
+}
+
+func (f *fetch) appendTopic(buf []byte, t *fetchTopic) []byte {
+	if f.byID {
+		buf = append(buf, t.id[:]...)
+	} else {
+		buf = appendString(buf, f.flexible, f.names[t.name.from:t.name.to])
+	}
+	return appendArrayLen(buf, f.flexible, t.parts.to-t.parts.from)
+}
+
+// appendPartition appends all of a partition before the records' bytes. Empty
+// records are of length 0: librdkafka takes null for a broken answer.
+func (f *fetch) appendPartition(buf []byte, p *fetchPartition) []byte {
+	high, stable, start := p.marks.High, p.marks.Stable, p.marks.Start
+	if p.code != 0 {
+		high, stable, start = -1, -1, -1
+		if p.code == kerr.OffsetOutOfRange.Code {
+			high, stable, start = p.marks.High, p.marks.Stable, p.marks.Start
+		}
+	}
+	buf = appendInt32(buf, p.number)
+	buf = appendInt16(buf, p.code)
+	buf = appendInt64(buf, high)
+	buf = appendInt64(buf, stable)
+	if f.version >= 5 {
+		buf = appendInt64(buf, start)
+	}
+	buf = f.appendAborted(buf)
+	if f.version >= 11 {
+		buf = appendInt32(buf, -1) // preferred read replica: none
+	}
+	if f.flexible {
+		return binary.AppendUvarint(buf, uint64(p.extent.Len())+1)
+	}
+	return appendInt32(buf, int32(p.extent.Len()))
+}
+
+// appendAborted appends the aborted transactions: none for read_committed, null
+// for read_uncommitted.
+func (f *fetch) appendAborted(buf []byte) []byte {
+	switch {
+	case f.committed:
+		return appendArrayLen(buf, f.flexible, 0)
+	case f.flexible:
+		return append(buf, 0)
+	}
+	return appendInt32(buf, -1)
+}
+
+func (f *fetch) endPartition(buf []byte) []byte { return f.appendTail(buf) }
+func (f *fetch) endTopic(buf []byte) []byte     { return f.appendTail(buf) }
+
+// appendTail ends a structure.
+func (f *fetch) appendTail(buf []byte) []byte {
+	if f.flexible {
+		return append(buf, 0)
+	}
+	return buf
+}
+
+// size is the length of the whole answer, size field and records included.
+func (f *fetch) size(c *call) int {
+	var scratch [64]byte
+	n := len(appendFetchHead(scratch[:0], f, c, 0)) + len(f.appendTail(scratch[:0]))
+	for i := range f.topics {
+		t := &f.topics[i]
+		n += len(t.id) + len(appendArrayLen(scratch[:0], f.flexible, t.parts.to-t.parts.from))
+		if !f.byID {
+			n += t.name.to - t.name.from - len(t.id) + stringLenBytes(f.flexible, t.name.to-t.name.from)
+		}
+		for k := t.parts.from; k < t.parts.to; k++ {
+			p := &f.partitions[k]
+			n += len(f.appendPartition(scratch[:0], p)) + p.extent.Len() + len(f.endPartition(scratch[:0]))
+		}
+		n += len(f.endTopic(scratch[:0]))
+	}
+	return min(n, math.MaxInt32)
+}
+
+// stringLenBytes is how many bytes the length of a string takes.
+func stringLenBytes(flexible bool, n int) int {
+	if !flexible {
+		return 2
+	}
+	var b [binary.MaxVarintLen32]byte
+	return binary.PutUvarint(b[:], uint64(n)+1)
+}

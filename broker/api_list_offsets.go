@@ -1,0 +1,125 @@
+package broker
+
+import (
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weirstream/weir/internal/storage"
+)
+
+// ListOffsets, key 2, v1–11.
+//
+//	v4   leader epochs (KIP-320)            v9   -5 latest tiered (KIP-1005)
+//	v6   flexible                           v10  timeout (KIP-1075)
+//	v7   -3 largest timestamp (KIP-734)     v11  -6 earliest pending upload (KIP-1023)
+//	v8   -4 earliest local (KIP-405)
+//
+// Nothing behind the high watermark is told, and with read_committed nothing
+// behind the last stable offset. There is no tiered storage: the earliest local
+// offset is the log start, latest tiered and earliest pending upload are -1.
+
+const (
+	offsetLatest          = -1
+	offsetEarliest        = -2
+	offsetMaxTimestamp    = -3
+	offsetEarliestLocal   = -4
+	offsetLatestTiered    = -5
+	offsetEarliestPending = -6
+)
+
+func (b *Broker) listOffsets(c *call, req *kmsg.ListOffsetsRequest) {
+	resp := kmsg.NewPtrListOffsetsResponse()
+	for i := range req.Topics {
+		asked := &req.Topics[i]
+		t := b.metadata.topic(asked.Topic)
+		out := kmsg.NewListOffsetsResponseTopic()
+		out.Topic = asked.Topic
+		for k := range asked.Partitions {
+			q := &asked.Partitions[k]
+			p := kmsg.NewListOffsetsResponseTopicPartition()
+			p.Partition = q.Partition
+			p.Offset, p.Timestamp, p.LeaderEpoch = -1, -1, -1
+			if err := b.listOffset(c, req, t, q, &p); err != nil {
+				p.ErrorCode = codeOf(err)
+				p.Offset, p.Timestamp, p.LeaderEpoch = -1, -1, -1
+			}
+			out.Partitions = append(out.Partitions, p)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	// High watermarks are durable; topics that are not there may wait.
+	c.reply(resp, b.metadata.lsn())
+}
+
+// lowestListVersion is the first version that knows a special timestamp.
+func lowestListVersion(timestamp int64) int16 {
+	switch timestamp {
+	case offsetMaxTimestamp:
+		return 7
+	case offsetEarliestLocal:
+		return 8
+	case offsetLatestTiered:
+		return 9
+	case offsetEarliestPending:
+		return 11
+	}
+	return 1
+}
+
+func (b *Broker) listOffset(c *call, req *kmsg.ListOffsetsRequest, t *topic, q *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) error {
+	var log *storage.Partition
+	if t != nil {
+		log = t.partition(q.Partition)
+	}
+	switch {
+	case log == nil:
+		return errNoTopic
+	case req.ReplicaID >= 0:
+		return refuse(kerr.NotLeaderForPartition, "there are no followers")
+	case q.Timestamp < offsetEarliestPending || c.version < lowestListVersion(q.Timestamp):
+		return refuse(kerr.UnsupportedVersion, "special timestamp is unknown in this version")
+	}
+	if code := checkLeaderEpoch(log, q.CurrentLeaderEpoch); code != 0 {
+		return &kafkaError{code: code}
+	}
+	marks := log.Offsets()
+	end := marks.High
+	if req.IsolationLevel == 1 {
+		end = marks.Stable
+	}
+	out.LeaderEpoch = log.LeaderEpoch()
+	var err error
+	switch q.Timestamp {
+	case offsetLatest:
+		out.Offset = end
+	case offsetEarliest, offsetEarliestLocal:
+		out.Offset = marks.Start
+	case offsetLatestTiered, offsetEarliestPending:
+		out.LeaderEpoch = -1
+	case offsetMaxTimestamp:
+		out.Offset, out.Timestamp, out.LeaderEpoch, err = log.MaxTimestamp()
+	default:
+		err = offsetForTime(log, q.Timestamp, end, out)
+	}
+	return readFailure(err)
+}
+
+func offsetForTime(log *storage.Partition, timestamp, end int64, out *kmsg.ListOffsetsResponseTopicPartition) error {
+	offset, found, epoch, ok, err := log.OffsetForTime(timestamp)
+	if err != nil || !ok || offset >= end {
+		out.LeaderEpoch = -1
+		return err
+	}
+	out.Offset, out.Timestamp, out.LeaderEpoch = offset, found, epoch
+	return nil
+}
+
+// readFailure gives a failure to read the log the code that clients retry.
+func readFailure(err error) error {
+	if err == nil || errors.Is(err, storage.ErrDeleted) {
+		return err
+	}
+	return refuse(kerr.KafkaStorageError, err.Error())
+}

@@ -1,0 +1,70 @@
+package broker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ApiVersions, key 18, v0–4.
+//
+//	v3  flexible, client's software name and version (KIP-511); supported
+//	    and finalised features (KIP-584)
+//	v4  features with a lowest version of 0 are told too
+//
+// A version that is not served is answered with a body of v0, error 35 and all
+// ranges, so that the client can choose again. The answer's header is that of v0
+// always, because the client does not yet know what the broker can read.
+//
+// No feature is told: transaction.version and group.version switch clients to
+// protocols that are not served yet.
+
+func (b *Broker) apiVersions(c *call, req *kmsg.ApiVersionsRequest) {
+	resp := kmsg.NewPtrApiVersionsResponse()
+	if c.version >= 3 && (!softwareName(req.ClientSoftwareName) || !softwareName(req.ClientSoftwareVersion)) {
+		resp.ErrorCode = kerr.InvalidRequest.Code
+		c.reply(resp, 0)
+		return
+	}
+	resp.ApiKeys = b.apis.ranges()
+	c.reply(resp, 0)
+}
+
+// unknownAPIVersions answers an ApiVersions request of a version not served.
+func (c *conn) unknownAPIVersions(h header) *slot {
+	h.version = 0
+	s := c.newSlot(h, c.b.apis.byKey[h.key])
+	resp := kmsg.NewPtrApiVersionsResponse()
+	resp.ErrorCode = kerr.UnsupportedVersion.Code
+	resp.ApiKeys = c.b.apis.ranges()
+	s.call.reply(resp, 0)
+	return s
+}
+
+// ranges lists what is served.
+func (t *apiTable) ranges() []kmsg.ApiVersionsResponseApiKey {
+	out := make([]kmsg.ApiVersionsResponseApiKey, 0, len(t.rows))
+	for i := range t.rows {
+		k := kmsg.NewApiVersionsResponseApiKey()
+		k.ApiKey, k.MinVersion, k.MaxVersion = t.rows[i].key.Int16(), t.rows[i].advertisedMin(), t.rows[i].max
+		out = append(out, k)
+	}
+	return out
+}
+
+// softwareName is Kafka's rule for a client's name and version:
+// [a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?
+func softwareName(s string) bool {
+	if s == "" {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case (c == '-' || c == '.') && i > 0 && i < len(s)-1:
+		default:
+			return false
+		}
+	}
+	return true
+}

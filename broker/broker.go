@@ -1,0 +1,171 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/weirstream/weir/internal/meta"
+	"github.com/weirstream/weir/internal/storage"
+)
+
+var (
+	errStopping = errors.New("the broker is stopping")
+	// ErrStopped is returned by Serve and DialContext after Shutdown.
+	ErrStopped = errors.New("broker stopped")
+)
+
+// Broker is one running broker. Open makes it; Serve and DialContext let clients
+// in; Shutdown ends it.
+type Broker struct {
+	cfg         Config
+	settings    meta.Settings
+	logger      *slog.Logger
+	store       *storage.Store
+	metadata    *metadata
+	producers   *producerIDs
+	coordinator *coordinator
+	apis        *apiTable
+	metrics     *metrics
+	budget      *budget
+
+	ctx      context.Context // of all connections; ends when Shutdown has no more time
+	cancel   context.CancelFunc
+	stopping chan struct{} // closed when Shutdown begins
+	stopped  chan struct{} // closed when Shutdown is done
+	stopErr  error
+
+	closes  closeLog
+	readers sync.WaitGroup // goroutines that accept and read
+	writers sync.WaitGroup // goroutines that write answers
+
+	mu struct {
+		sync.Mutex
+		stopping  bool
+		listeners []*listener
+		conns     map[*conn]struct{}
+		perIP     map[string]int
+	}
+}
+
+// Open recovers the data directory and returns a broker that is ready to serve.
+// Only one process can have the directory; the error then wraps vfs.ErrLocked.
+func Open(ctx context.Context, cfg Config) (*Broker, error) {
+	settings, durability, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		cfg: cfg, settings: settings, logger: cfg.Logger,
+		budget:   newBudget(settings.MaxInflightBytes),
+		metrics:  newMetrics(),
+		stopping: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	b.mu.conns = map[*conn]struct{}{}
+	b.mu.perIP = map[string]int{}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	if err := b.open(ctx, durability); err != nil {
+		b.cancel()
+		return nil, fmt.Errorf("open broker on %s: %w", cfg.Dir, err)
+	}
+	return b, nil
+}
+
+func (b *Broker) open(ctx context.Context, durability storage.Durability) error {
+	begun := b.cfg.Now()
+	store, err := storage.Open(storage.Config{
+		FS: b.cfg.FS, Dir: b.cfg.Dir, Durability: durability, Logger: b.cfg.Logger, Now: b.cfg.Now,
+		JournalFileBytes: b.cfg.JournalFileBytes, CheckpointBytes: b.cfg.CheckpointBytes,
+	})
+	if err != nil {
+		return err
+	}
+	b.store = store
+	if err := b.load(ctx); err != nil {
+		return errors.Join(err, store.Close(ctx))
+	}
+	b.apis = newAPITable(b.coreAPIs(), b.coordinator.apis())
+	b.metrics.complete(b)
+	b.metrics.recovery.Set(b.cfg.Now().Sub(begun).Seconds())
+	return nil
+}
+
+// load reads the metadata log, lets storage recover the topics it names, and
+// has the coordinator read its logs.
+func (b *Broker) load(ctx context.Context) error {
+	m, err := openMetadata(ctx, services{store: b.store, settings: &b.settings, metrics: b.metrics, logger: b.logger, now: b.cfg.Now}, b.cfg.Random)
+	if err != nil {
+		return err
+	}
+	b.metadata = m
+	b.producers = &producerIDs{metadata: m}
+	b.coordinator = newCoordinator(coordinatorConfig{
+		topics: m,
+		open: func(t *meta.Topic, partition int32) shardLog {
+			return &offsetsLog{store: b.store, partition: b.store.Partition(t.ID, partition), number: partition}
+		},
+		advertise: func(c *call) (int32, string, int32) {
+			return b.settings.NodeID, c.conn.advertise.host, c.conn.advertise.port
+		},
+		settings: &b.settings, now: b.cfg.Now, random: b.cfg.Random, logger: b.logger,
+	})
+	m.dropOffsets = b.coordinator.deleteTopic
+	if err := b.coordinator.load(ctx); err != nil {
+		b.coordinator.close()
+		return err
+	}
+	return nil
+}
+
+// Failed is closed when storage can no longer keep what it promises. Waiters were
+// told; the process should exit, and recover at its next start.
+func (b *Broker) Failed() <-chan struct{} { return b.store.Failed() }
+
+// Err is what made Failed close, or nil.
+func (b *Broker) Err() error { return b.store.Err() }
+
+// ClusterID is the id that was made at the first start.
+func (b *Broker) ClusterID() string { return b.metadata.image().ClusterID() }
+
+func (b *Broker) isStopping() bool {
+	select {
+	case <-b.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// shutdownGrace is how long clients have to take their last answers.
+const shutdownGrace = 1500 * time.Millisecond
+
+// Shutdown refuses new work, answers what was accepted as soon as it is durable,
+// and closes the data directory. When ctx ends first, connections are cut; the
+// data is closed properly all the same. Later calls return the first's result.
+func (b *Broker) Shutdown(ctx context.Context) error {
+	b.mu.Lock()
+	first := !b.mu.stopping
+	b.mu.stopping = true
+	b.mu.Unlock()
+	if !first {
+		<-b.stopped
+		return b.stopErr
+	}
+	close(b.stopping)
+	grace, done := context.WithTimeout(ctx, shutdownGrace)
+	defer done()
+	cut := context.AfterFunc(grace, b.cancel)
+	b.stopReading()
+	b.readers.Wait()
+	b.coordinator.close() // answers the members that wait
+	b.writers.Wait()
+	cut()
+	b.cancel()
+	b.metadata.close()
+	b.stopErr = b.store.Close(ctx)
+	close(b.stopped)
+	return b.stopErr
+}

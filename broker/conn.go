@@ -1,0 +1,222 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weirstream/weir/internal/storage"
+)
+
+const (
+	// maxInflight is how many requests of one connection may wait for their
+	// answers to be written.
+	maxInflight = 128
+	// maxPending is how many bytes of answers may wait to be written on one
+	// connection before no more requests are read from it.
+	maxPending = 4 << 20
+)
+
+// conn is one client connection: a goroutine that reads, checks and appends,
+// and one that writes the answers in order. The reader owns the connection: it
+// makes the writer end by closing queue, and the writer closes the socket.
+type conn struct {
+	b         *Broker
+	net       net.Conn
+	ctx       context.Context // ends when the connection is of no more use
+	cancel    context.CancelFunc
+	host      string // of the client, as Kafka prints it
+	clientID  string // of the last request; spares a string for each
+	advertise endpoint
+	frames    frameReader
+	commit    [1]storage.Append // of the Produce request being served
+	queue     chan *slot
+	hurry     chan struct{} // closed: write what is ready, wait for nobody
+	pending   atomic.Int64  // bytes of answers not yet written
+	drained   chan struct{} // has a token when pending went down
+}
+
+func newConn(b *Broker, nc net.Conn, advertise endpoint) *conn {
+	c := &conn{
+		b: b, net: nc, host: "/" + hostOf(nc.RemoteAddr()), advertise: advertise,
+		queue:   make(chan *slot, maxInflight),
+		hurry:   make(chan struct{}),
+		drained: make(chan struct{}, 1),
+	}
+	c.ctx, c.cancel = context.WithCancel(b.ctx)
+	c.frames = frameReader{src: nc, budget: b.budget, max: b.settings.MaxRequestBytes, idle: b.settings.MaxIdle, stop: b.stopping}
+	return c
+}
+
+// hostOf is the host of an address, or the address if it has none.
+func hostOf(a net.Addr) string {
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	return host
+}
+
+// readLoop serves requests until the connection or the broker ends.
+func (c *conn) readLoop() {
+	err := c.readAll()
+	close(c.queue)
+	c.frames.drop()
+	if c.b.isStopping() {
+		return // what was accepted is answered
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+		c.cancel()
+		return
+	}
+	c.b.logClosed(c, err)
+	close(c.hurry)
+}
+
+func (c *conn) readAll() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = c.b.panicked(c, p, debug.Stack())
+		}
+	}()
+	for {
+		if err := c.throttleReads(); err != nil {
+			return err
+		}
+		frame, err := c.frames.next(c.ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.serve(frame); err != nil {
+			return err
+		}
+		if c.b.isStopping() {
+			return errStopping
+		}
+	}
+}
+
+// throttleReads waits while too many bytes of answers are not written.
+func (c *conn) throttleReads() error {
+	for c.pending.Load() > maxPending {
+		select {
+		case <-c.drained:
+		case <-c.ctx.Done():
+			return c.ctx.Err()
+		}
+	}
+	return nil
+}
+
+// header is what precedes the body of a request.
+type header struct {
+	key, version int16
+	correlation  int32
+	clientID     []byte
+}
+
+// serve reads a request's header and hands the body to its handler.
+func (c *conn) serve(frame []byte) error {
+	h := header{
+		key:         int16(binary.BigEndian.Uint16(frame)),
+		version:     int16(binary.BigEndian.Uint16(frame[2:])),
+		correlation: int32(binary.BigEndian.Uint32(frame[4:])),
+	}
+	r := wireReader{src: frame[8:]}
+	h.clientID = r.str()
+	if r.bad {
+		return fmt.Errorf("%w: header", errUndecodable)
+	}
+	if string(h.clientID) != c.clientID {
+		c.clientID = string(h.clientID)
+	}
+	a := c.b.apis.find(h.key, h.version)
+	if a == nil && h.key == kmsg.ApiVersions.Int16() {
+		return c.enqueue(c.unknownAPIVersions(h))
+	}
+	if a == nil {
+		return &unservedError{h.key, h.version}
+	}
+	if a.limit > 0 && len(frame) > a.limit {
+		return fmt.Errorf("%w: %d bytes, the limit of %s is %d", errFrameSize, len(frame), a.key.Name(), a.limit)
+	}
+	flexible := h.version >= a.flexible
+	if flexible {
+		r.flexible = true
+		r.tags(nil)
+		if r.bad {
+			return fmt.Errorf("%w: header", errUndecodable)
+		}
+	}
+	s := c.newSlot(h, a)
+	s.call.flexible = flexible && a.key != kmsg.ApiVersions
+	if err := c.run(s, r.src); err != nil {
+		return err
+	}
+	if s.silent {
+		s.recycle()
+		return nil
+	}
+	return c.enqueue(s)
+}
+
+func (c *conn) newSlot(h header, a *api) *slot {
+	s := slots.Get().(*slot)
+	s.api, s.start = a, time.Now()
+	s.call = call{
+		ctx: c.ctx, key: h.key, version: h.version, clientID: c.clientID, host: c.host,
+		correlation: h.correlation, conn: c, slot: s,
+	}
+	return s
+}
+
+// freeDecoding is the size of a request whose decoding is not counted.
+const freeDecoding = 4 << 10
+
+// run calls the handler. What decoding may allocate counts against the budget
+// meanwhile, so that lies about array lengths cannot add up over connections.
+func (c *conn) run(s *slot, body []byte) error {
+	if s.api.cost > 0 && len(body) > freeDecoding {
+		n := int64(len(body)) * int64(s.api.cost)
+		if err := c.b.budget.acquire(c.ctx, n); err != nil {
+			return err
+		}
+		defer c.b.budget.release(n)
+	}
+	if err := s.api.handler(&s.call, body); err != nil {
+		return fmt.Errorf("%s v%d: %w", s.api.key.Name(), s.call.version, err)
+	}
+	return nil
+}
+
+// enqueue puts a slot behind those before it; it waits while there are too many.
+func (c *conn) enqueue(s *slot) error {
+	select {
+	case c.queue <- s:
+		return nil
+	case <-c.ctx.Done():
+		return c.ctx.Err()
+	}
+}
+
+// answered is called when a slot is filled.
+func (c *conn) answered(s *slot) {
+	c.pending.Add(int64(len(s.buf)))
+	s.ready <- struct{}{}
+}
+
+// unservedError: the key or the version is not in the table. Kafka closes the
+// connection, and so do we.
+type unservedError struct{ key, version int16 }
+
+func (e *unservedError) Error() string {
+	return fmt.Sprintf("%s (key %d) version %d is not served", kmsg.NameForKey(e.key), e.key, e.version)
+}

@@ -1,0 +1,163 @@
+package broker
+
+import (
+	"errors"
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weirstream/weir/internal/batch"
+	"github.com/weirstream/weir/internal/meta"
+)
+
+// metrics are the broker's own, on a registry of their own, so that two brokers
+// in one process do not meet.
+type metrics struct {
+	registry       *prometheus.Registry
+	errors         *prometheus.CounterVec
+	closes         *prometheus.CounterVec
+	connections    prometheus.Counter
+	panics         prometheus.Counter
+	recovery       prometheus.Gauge
+	produceRecords *prometheus.CounterVec
+	produceBytes   *prometheus.CounterVec
+	fetchBytes     *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		errors:   counters("weir_request_errors_total", "Errors answered to Produce and Fetch, for each partition.", "api", "error"),
+		closes:   counters("weir_connections_closed_total", "Connections closed by the broker, by reason.", "reason"),
+		connections: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weir_connections_total", Help: "Connections accepted."}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weir_panics_total", Help: "Defects that ended a connection."}),
+		recovery: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weir_recovery_seconds", Help: "Time from the start to being ready."}),
+		produceRecords: counters("weir_produce_records_total", "Records appended by clients.", "topic"),
+		produceBytes:   counters("weir_produce_bytes_total", "Bytes of record batches appended by clients.", "topic"),
+		fetchBytes:     counters("weir_fetch_bytes_total", "Bytes of record batches sent to clients.", "topic"),
+	}
+	m.registry.MustRegister(m.errors, m.closes, m.connections, m.panics, m.recovery, m.produceRecords, m.produceBytes, m.fetchBytes)
+	return m
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+// complete adds what needs the opened broker.
+func (m *metrics) complete(b *Broker) {
+	m.registry.MustRegister(gauges(b)...)
+	m.timeRequests(b.apis)
+}
+
+// gauges are read when they are asked for.
+func gauges(b *Broker) []prometheus.Collector {
+	gauge := func(name, help string, read func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read)
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "weir_broker_info", Help: "Always 1; the labels tell version and cluster.",
+		ConstLabels: prometheus.Labels{"version": b.cfg.Version, "cluster_id": b.ClusterID()},
+	})
+	info.Set(1)
+	return []prometheus.Collector{
+		info,
+		gauge("weir_connections", "Open connections.", func() float64 {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return float64(len(b.mu.conns))
+		}),
+		gauge("weir_inflight_request_bytes", "Memory taken by requests being read and served.", func() float64 {
+			return float64(b.budget.inUse())
+		}),
+		gauge("weir_topics", "Topics.", func() float64 { return float64(b.metadata.image().TopicCount()) }),
+		gauge("weir_partitions", "Partitions of all topics.", func() float64 { return float64(b.metadata.image().PartitionCount()) }),
+		gauge("weir_disk_free_bytes", "Bytes free on the file system of the data directory.", func() float64 {
+			u, err := b.cfg.FS.Usage(b.cfg.Dir)
+			if err != nil {
+				return -1
+			}
+			return float64(u.Free)
+		}),
+	}
+}
+
+// timeRequests gives each row of the API table its histogram.
+func (m *metrics) timeRequests(apis *apiTable) {
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "weir_request_duration_seconds", Help: "Time from the end of reading a request to its answer being handed to the socket.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), NativeHistogramBucketFactor: 1.1,
+	}, []string{"api"})
+	m.registry.MustRegister(seconds)
+	for i := range apis.rows {
+		apis.rows[i].seconds = seconds.WithLabelValues(apis.rows[i].key.Name())
+	}
+}
+
+func (m *metrics) closed(reason string) { m.closes.WithLabelValues(reason).Inc() }
+
+func (b *Broker) metricsConnected() { b.metrics.connections.Inc() }
+
+// failed counts an error that a client is told of a partition.
+func (m *metrics) failed(key kmsg.Key, code int16) {
+	name := "UNKNOWN_SERVER_ERROR"
+	if e := (*kerr.Error)(nil); errors.As(kerr.ErrorForCode(code), &e) {
+		name = e.Message
+	}
+	m.errors.WithLabelValues(key.Name(), name).Inc()
+}
+
+// topicMetrics are the counters of one topic.
+type topicMetrics struct{ records, bytes, fetched prometheus.Counter }
+
+func (m *metrics) topic(name string) *topicMetrics {
+	return &topicMetrics{m.produceRecords.WithLabelValues(name), m.produceBytes.WithLabelValues(name), m.fetchBytes.WithLabelValues(name)}
+}
+
+// forget drops the series of a deleted topic.
+func (m *metrics) forget(t *meta.Topic) {
+	m.produceRecords.DeleteLabelValues(t.Name)
+	m.produceBytes.DeleteLabelValues(t.Name)
+	m.fetchBytes.DeleteLabelValues(t.Name)
+}
+
+func (t *topicMetrics) produced(b batch.Batch) {
+	t.records.Add(float64(b.Count()))
+	t.bytes.Add(float64(len(b)))
+}
+
+// Handler serves what an operator asks: /healthz, /readyz, /metrics and
+// /debug/pprof/. It is for a listener that only operators reach.
+func (b *Broker) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { b.health(w, b.Err()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		err := b.Err()
+		if err == nil && b.isStopping() {
+			err = errStopping
+		}
+		b.health(w, err)
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(b.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func (b *Broker) health(w http.ResponseWriter, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = w.Write([]byte("ok\n")) // the asker is gone if it fails
+}

@@ -1,0 +1,24 @@
+package broker
+
+import "github.com/twmb/franz-go/pkg/kmsg"
+
+// coreAPIs are the rows of all that the coordinator does not serve. The ranges
+// are those of Apache Kafka 4.3.1.
+func (b *Broker) coreAPIs() []api {
+	const (
+		kib = 1 << 10
+		mib = 1 << 20
+	)
+	return []api{
+		{key: kmsg.Produce, min: 3, max: 13, fromZero: true, acl: "Write Topic", throttle: throttleProduce, handler: b.produce},
+		{key: kmsg.Fetch, min: 4, max: 18, limit: 4 * mib, cost: 12, acl: "Read Topic", throttle: throttleFetch, handler: b.fetch},
+		{key: kmsg.ListOffsets, min: 1, max: 11, limit: 4 * mib, cost: 24, acl: "Describe Topic", throttle: throttleRequest, handler: decoded(b.listOffsets)},
+		{key: kmsg.Metadata, min: 0, max: 13, limit: 8 * mib, cost: 48, acl: "Describe Topic, Create Topic", throttle: throttleRequest, handler: decoded(b.metadataRequest)},
+		{key: kmsg.ApiVersions, min: 0, max: 4, limit: 16 * kib, throttle: throttleNone, handler: decoded(b.apiVersions)},
+		{key: kmsg.CreateTopics, min: 2, max: 7, limit: mib, cost: 128, acl: "Create Cluster, Create Topic", throttle: throttleMutation, handler: decoded(b.createTopics)},
+		{key: kmsg.DeleteTopics, min: 1, max: 6, limit: mib, cost: 48, acl: "Delete Topic", throttle: throttleMutation, handler: decoded(b.deleteTopics)},
+		{key: kmsg.InitProducerID, min: 0, max: 5, limit: 16 * kib, acl: "IdempotentWrite Cluster", throttle: throttleRequest, handler: decoded(b.initProducerID)},
+		{key: kmsg.DescribeConfigs, min: 1, max: 4, limit: mib, cost: 64, acl: "DescribeConfigs Topic, DescribeConfigs Cluster", throttle: throttleRequest, handler: decoded(b.describeConfigs)},
+		{key: kmsg.DescribeCluster, min: 0, max: 2, limit: 4 * kib, acl: "Describe Cluster", throttle: throttleRequest, handler: decoded(b.describeCluster)},
+	}
+}

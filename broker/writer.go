@@ -1,0 +1,234 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/weirstream/weir/internal/storage"
+)
+
+// answerWriter writes a connection's answers in order. Small ones that are ready
+// together leave in one write.
+type answerWriter struct {
+	c        *conn
+	out      []byte      // answers not yet written
+	outDone  int64       // bytes of them that count in conn.pending
+	written  storage.LSN // highest LSN known to be written
+	durable  storage.LSN // highest LSN known to be durable
+	timer    *time.Timer // of long polls
+	deadline time.Time   // that is set for writes
+}
+
+const (
+	// gathered is how many bytes of answers are collected for one write.
+	gathered = 32 << 10
+	// chunkBytes is the largest piece of a file that is in memory at once for
+	// one connection.
+	chunkBytes = 256 << 10
+)
+
+var errAbandoned = errors.New("connection is closing, the answer was not ready")
+
+func (c *conn) writeLoop() {
+	defer c.b.connClosed(c)
+	defer c.net.Close()
+	defer c.cancel()
+	w := &answerWriter{c: c}
+	defer func() {
+		if p := recover(); p != nil {
+			_ = c.b.panicked(c, p, debug.Stack())
+		}
+	}()
+	if err := w.run(); err != nil && c.ctx.Err() == nil && !errors.Is(err, errAbandoned) {
+		c.b.logClosed(c, err)
+	}
+}
+
+func (w *answerWriter) run() error {
+	for {
+		s, ok, err := w.nextSlot()
+		if err != nil || !ok {
+			return err
+		}
+		if err := w.answer(s); err != nil {
+			return err
+		}
+		s.api.observe(s)
+		s.recycle()
+	}
+}
+
+// nextSlot takes the next slot; before it blocks, all that was gathered is written.
+func (w *answerWriter) nextSlot() (*slot, bool, error) {
+	select {
+	case s, ok := <-w.c.queue:
+		if !ok {
+			return nil, false, w.flush()
+		}
+		return s, true, nil
+	default:
+	}
+	if err := w.flush(); err != nil {
+		return nil, false, err
+	}
+	select {
+	case s, ok := <-w.c.queue:
+		return s, ok, nil
+	case <-w.c.ctx.Done():
+		return nil, false, w.c.ctx.Err()
+	}
+}
+
+func (w *answerWriter) answer(s *slot) error {
+	if s.fetch != nil {
+		return w.serveFetch(s)
+	}
+	if err := w.await(s); err != nil {
+		return err
+	}
+	if err := w.waitFor(s); err != nil {
+		if len(s.acked) == 0 || !errors.Is(err, storage.ErrStorage) {
+			return err
+		}
+		s.failProduced()
+	}
+	return w.write(s.buf)
+}
+
+// await waits until the handler has filled the slot.
+func (w *answerWriter) await(s *slot) error {
+	select {
+	case <-s.ready:
+		return nil
+	default:
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	select {
+	case <-s.ready:
+		return nil
+	case <-w.c.ctx.Done():
+		return w.c.ctx.Err()
+	case <-w.c.hurry:
+	}
+	select {
+	case <-s.ready:
+		return nil
+	default:
+		return errAbandoned
+	}
+}
+
+// reached asks, without waiting, whether an LSN has come to a level.
+var reached = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// waitFor waits for what the answer tells to be as safe as it was asked to be.
+func (w *answerWriter) waitFor(s *slot) error {
+	known := &w.durable
+	if s.level == storage.Written {
+		known = &w.written
+	}
+	if s.lsn <= *known {
+		return nil
+	}
+	store := w.c.b.store
+	if len(w.out) > 0 && store.Wait(reached, s.lsn, s.level) != nil {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	if err := store.Wait(w.c.ctx, s.lsn, s.level); err != nil {
+		return err
+	}
+	*known = s.lsn
+	return nil
+}
+
+// write gathers a small answer and writes a large one at once.
+func (w *answerWriter) write(answer []byte) error {
+	if len(w.out)+len(answer) > gathered {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.outDone += int64(len(answer))
+	if len(answer) > gathered {
+		err := w.send(answer)
+		w.wrote()
+		return err
+	}
+	w.out = append(w.out, answer...)
+	return nil
+}
+
+func (w *answerWriter) flush() error {
+	if len(w.out) == 0 {
+		return nil
+	}
+	err := w.send(w.out)
+	w.keep(w.out)
+	w.wrote()
+	return err
+}
+
+// chunkCap is the size of a pooled buffer: a chunk of records, and the heads of
+// a few partitions before they fill it.
+const chunkCap = chunkBytes + 8<<10
+
+var chunks = sync.Pool{New: func() any { return new([chunkCap]byte) }}
+
+// grow makes room for n bytes behind out, in a pooled buffer if they are many.
+func (w *answerWriter) grow(out []byte, n int) []byte {
+	need := len(out) + n
+	switch {
+	case need <= cap(out):
+		return out
+	case need <= gathered || need > chunkCap:
+		return append(make([]byte, 0, max(need, 2*cap(out))), out...)
+	}
+	chunk := chunks.Get().(*[chunkCap]byte)
+	return append(chunk[:0], out...)
+}
+
+// keep empties the buffer; a small one is kept, a pooled one goes back.
+func (w *answerWriter) keep(out []byte) {
+	switch {
+	case cap(out) == chunkCap:
+		chunks.Put((*[chunkCap]byte)(out[:chunkCap]))
+		w.out = nil
+	case cap(out) > 2*gathered:
+		w.out = nil
+	default:
+		w.out = out[:0]
+	}
+}
+
+// wrote tells the reader that answers have left.
+func (w *answerWriter) wrote() {
+	w.c.pending.Add(-w.outDone)
+	w.outDone = 0
+	select {
+	case w.c.drained <- struct{}{}:
+	default:
+	}
+}
+
+// send writes to the socket. A client that takes nothing for about as long as it
+// might be idle is given up.
+func (w *answerWriter) send(p []byte) error {
+	now, idle := time.Now(), w.c.b.settings.MaxIdle
+	if w.deadline.Sub(now) < idle/2 {
+		w.deadline = now.Add(idle)
+		_ = w.c.net.SetWriteDeadline(w.deadline) // fails only on a closed connection, as the write then does
+	}
+	_, err := w.c.net.Write(p)
+	return err
+}

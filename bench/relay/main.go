@@ -86,7 +86,8 @@ type job struct {
 func (j job) run(ctx context.Context) error {
 	name := fmt.Sprintf("relay-%d", time.Now().UnixNano())
 	in, out := name+"-in", name+"-out"
-	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(j.brokers, ",")...), kgo.DefaultProduceTopic(in), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(j.brokers, ",")...), kgo.DefaultProduceTopic(in),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(64<<10))
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,10 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			address := os.Getenv("WEIR_TEST_BROKERS")
 			if address == "" {
-				address = startBroker(env)
+				var err error
+				if address, err = startBroker(env); err != nil {
+					return err
+				}
 			}
 			env.Setenv("WEIR_BROKERS", address)
 			env.Setenv("T", fmt.Sprintf("%s-%d-", filepath.Base(env.WorkDir), os.Getpid()))

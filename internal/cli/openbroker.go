@@ -6,27 +6,47 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"syscall"
 
+	"github.com/weirstream/weir/broker"
+	"github.com/weirstream/weir/internal/storage"
 	"github.com/weirstream/weir/internal/vfs"
 )
 
 // openBroker is where the command line meets the broker.
-func openBroker(context.Context, serveOptions, *slog.Logger) (embedded, error) {
-	return nil, errors.New("not wired")
+func openBroker(ctx context.Context, o serveOptions, logger *slog.Logger) (embedded, error) {
+	b, err := broker.Open(ctx, broker.Config{
+		Dir: o.Data, Durability: o.Durability, Settings: o.Settings, Logger: logger, Version: version(),
+	})
+	if err != nil {
+		return nil, err // not a nil *Broker in the interface
+	}
+	return b, nil
 }
 
 // explainOpen says what stopped the broker from starting and what to do.
 func explainOpen(dir string, err error) error {
 	code := ExitFailed
+	var format *storage.FormatError
+	var corrupt *storage.CorruptError
 	switch {
+	case errors.Is(err, context.Canceled): // asked to stop while it started
+		return nil
+	case errors.As(err, &format):
+		err = fmt.Errorf("%w, or choose another directory with --data", format)
+	case errors.As(err, &corrupt):
+		code = ExitStorage
+		err = fmt.Errorf("data directory %s is damaged: %w; nothing was changed: restore it from a copy, or keep it aside and start with an empty one", dir, corrupt)
+	case errors.Is(err, storage.ErrStorage):
+		code = ExitStorage
 	case errors.Is(err, vfs.ErrLocked):
 		err = fmt.Errorf("data directory %s is in use by another weir: stop it, or choose another directory with --data", dir)
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
+		err = fmt.Errorf("data directory %s is not a directory: choose another with --data", dir)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		err = fmt.Errorf("data directory %s cannot be written (%w): change its owner, or choose another directory with --data", dir, err)
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
-		err = fmt.Errorf("data directory %s is not a directory (%w): choose another with --data", dir, err)
-	default:
+	case !strings.Contains(err.Error(), dir):
 		err = fmt.Errorf("open data directory %s: %w", dir, err)
 	}
 	return &exitError{code, err}

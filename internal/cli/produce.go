@@ -265,15 +265,23 @@ func (p *production) tell(ctx context.Context, err error) error {
 			return printed
 		}
 	} else {
-		p.notef("%d records to %s (%d partitions)", total, p.topic, len(p.mu.sent))
+		p.notef("%s to %s (%s)", count(total, "record"), p.topic, count(int64(len(p.mu.sent)), "partition"))
 	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case p.mu.err != nil:
-		return fmt.Errorf("produce to %s: %d records not acknowledged: %w", p.topic, p.mu.lost, p.mu.err)
+		return fmt.Errorf("produce to %s: %s not acknowledged: %w", p.topic, count(p.mu.lost, "record"), p.mu.err)
 	}
 	return err
+}
+
+// count says how many there are of something.
+func count(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // readAll reads the files, or standard input without any ("-" is it, too).

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirstream/weir/internal/storage"
 	"github.com/weirstream/weir/internal/vfs"
 )
 
@@ -148,16 +149,20 @@ func TestServeInsecureWarns(t *testing.T) {
 func TestExplainOpen(t *testing.T) {
 	for _, c := range []struct {
 		err  error
+		code int
 		says string
 	}{
-		{fmt.Errorf("lock: %w", vfs.ErrLocked), "in use by another weir"},
-		{&fs.PathError{Op: "open", Path: "d/lock", Err: syscall.EACCES}, "cannot be written"},
-		{&fs.PathError{Op: "mkdir", Path: "d", Err: syscall.EROFS}, "cannot be written"},
-		{&fs.PathError{Op: "mkdir", Path: "d", Err: syscall.ENOTDIR}, "is not a directory"},
-		{errors.New("odd"), "odd"},
+		{fmt.Errorf("lock: %w", vfs.ErrLocked), 1, "in use by another weir"},
+		{fmt.Errorf("open: %w", &storage.FormatError{Dir: "some-dir", Found: 9}), 1, "has format 9"},
+		{fmt.Errorf("open: %w", &storage.CorruptError{}), 74, "is damaged"},
+		{fmt.Errorf("open: %w", storage.ErrStorage), 74, "storage failed"},
+		{&fs.PathError{Op: "open", Path: "d/lock", Err: syscall.EACCES}, 1, "cannot be written"},
+		{&fs.PathError{Op: "mkdir", Path: "d", Err: syscall.EROFS}, 1, "cannot be written"},
+		{&fs.PathError{Op: "mkdir", Path: "d", Err: syscall.ENOTDIR}, 1, "is not a directory"},
+		{errors.New("odd"), 1, "odd"},
 	} {
 		err := explainOpen("some-dir", c.err)
-		if exitCode(err) != ExitFailed || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "some-dir") {
+		if exitCode(err) != c.code || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "some-dir") {
 			t.Errorf("%v: code %d, says %q, want %q", c.err, exitCode(err), err, c.says)
 		}
 	}

@@ -310,7 +310,7 @@ func (a *app) confirmDeletion(ctx context.Context, client *kadm.Client, topics k
 		for p, end := range ends[name] {
 			records += end.Offset - starts[name][p].Offset
 		}
-		fmt.Fprintf(a.Stderr, "topic %s: %d partitions, %d records\n", name, len(topics[name].Partitions), records)
+		fmt.Fprintf(a.Stderr, "topic %s: %s, %s\n", name, count(int64(len(topics[name].Partitions)), "partition"), count(records, "record"))
 	}
 	return a.confirm("Delete them for good?", yes)
 }

@@ -98,7 +98,7 @@ func TestServeAdmin(t *testing.T) {
 		t.Fatalf("%v\n%s", err, p.stderr)
 	}
 	_, url, _ := strings.Cut(strings.TrimSpace(line), "admin on ")
-	for path, want := range map[string]string{"/healthz": "", "/readyz": "", "/metrics": `(?m)^go_goroutines \d+$`, "/debug/pprof/": "goroutine"} {
+	for path, want := range map[string]string{"/healthz": "", "/readyz": "", "/metrics": `(?m)^weir_broker_info\{`, "/debug/pprof/": "goroutine"} {
 		response, err := http.Get(url + path)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
@@ -112,5 +112,27 @@ func TestServeAdmin(t *testing.T) {
 	}
 	if took := p.terminate(t); took > 2*time.Second || p.cmd.ProcessState.ExitCode() != cli.ExitOK {
 		t.Errorf("exit code %d after %v", p.cmd.ProcessState.ExitCode(), took)
+	}
+}
+
+// TestServeNewerFormat: data of a version to come is left alone.
+func TestServeNewerFormat(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	serve(t, "--data", dir, "--listen", "127.0.0.1:0").terminate(t)
+	name := filepath.Join(dir, "format")
+	now, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := regexp.MustCompile(`\d+`).ReplaceAll(now, []byte("99"))
+	if err := os.WriteFile(name, newer, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, says := refused(t, serveCommand("--data", dir, "--listen", "127.0.0.1:0"))
+	if code != cli.ExitFailed || !strings.Contains(says, dir) || !strings.Contains(says, "99") || !strings.Contains(says, "--data") {
+		t.Errorf("exit code %d, says %q", code, says)
+	}
+	if after, err := os.ReadFile(name); string(after) != string(newer) {
+		t.Errorf("the refused start has changed the directory: %q, %v", after, err)
 	}
 }

@@ -39,7 +39,7 @@ func explainOpen(dir string, err error) error {
 		code = ExitStorage
 		err = fmt.Errorf("data directory %s is damaged: %w; nothing was changed: restore it from a copy, or keep it aside and start with an empty one", dir, corrupt)
 	case errors.Is(err, storage.ErrStorage):
-		code = ExitStorage
+		code, err = ExitStorage, fmt.Errorf("open data directory %s: %w", dir, err)
 	case errors.Is(err, vfs.ErrLocked):
 		err = fmt.Errorf("data directory %s is in use by another weir: stop it, or choose another directory with --data", dir)
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):

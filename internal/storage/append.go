@@ -1,0 +1,251 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"syscall"
+
+	"github.com/weirstream/weir/internal/batch"
+	"github.com/weirstream/weir/internal/journal"
+)
+
+// staged is an append between its check and its end.
+type staged struct {
+	batches []byte
+	base    int64 // offset of its first record
+	next    int64 // end offset after it
+	seg     *segment
+	pos     int64 // where the bytes go
+	written bool
+}
+
+// prepare checks an append and stamps its batches. mu is held.
+func (p *Partition) prepare(a *Append) error {
+	p.staged = staged{}
+	a.Duplicate = false
+	p.state.Lock()
+	deleted, closed, end := p.state.deleted, p.state.closed, p.state.end
+	p.state.Unlock()
+	switch {
+	case deleted:
+		return ErrDeleted
+	case closed:
+		return ErrClosed
+	}
+	original, duplicate, err := p.windows.check(a.Batches)
+	if err != nil {
+		return err
+	}
+	if duplicate {
+		a.Base, a.Duplicate = original, true
+		return nil
+	}
+	a.Base = end
+	for rest := a.Batches; len(rest) > 0; {
+		var b batch.Batch
+		if b, rest, err = batch.Split(rest); err != nil {
+			return err
+		}
+		if b.LastOffsetDelta() < 0 {
+			return fmt.Errorf("%w: last offset delta is %d", batch.ErrInvalidRecord, b.LastOffsetDelta())
+		}
+		b.SetBaseOffset(end)
+		b.SetLeaderEpoch(p.store.epoch)
+		end = b.NextOffset()
+	}
+	p.staged = staged{batches: a.Batches, base: a.Base, next: end}
+	return nil
+}
+
+// place finds the segment for the staged bytes, rolling to a new one if they
+// do not fit. mu is held.
+func (p *Partition) place() error {
+	g := &p.staged
+	n := int64(len(g.batches))
+	seg := p.active()
+	if seg != nil {
+		size := seg.size.Load()
+		fits := size+n <= p.topic.segmentBytes && g.next-seg.base <= math.MaxInt32
+		if size == 0 || fits {
+			if err := seg.ensure(); err != nil {
+				return err
+			}
+			if p.cutBack {
+				if err := seg.log.truncate(size); err != nil {
+					return err
+				}
+				p.cutBack = false
+			}
+			g.seg, g.pos = seg, size
+			return nil
+		}
+	}
+	next, err := p.roll(seg)
+	if err != nil {
+		return err
+	}
+	g.seg, g.pos = next, 0
+	return nil
+}
+
+// roll makes a new active segment behind old, which is sealed; mu is held.
+func (p *Partition) roll(old *segment) (*segment, error) {
+	if !p.topic.made.Load() {
+		if err := p.store.cfg.FS.MkdirAll(p.topic.dir); err != nil {
+			return nil, err
+		}
+		p.topic.made.Store(true)
+	}
+	if old != nil && p.cutBack {
+		if err := old.log.truncate(old.size.Load()); err != nil {
+			return nil, err
+		}
+		p.cutBack = false
+	}
+	end := p.staged.base
+	seg := newSegment(p, end)
+	if err := seg.log.create(); err != nil {
+		return nil, fmt.Errorf("make segment: %w", err)
+	}
+	// An index file of that name could only be a left-over.
+	if err := p.store.cfg.FS.Remove(seg.ix.f.name); err == nil {
+		p.store.cfg.Logger.Warn("removed a left-over index", "file", seg.ix.f.name)
+	}
+	seg.ix.loaded.Store(true)
+	if old != nil {
+		if err := p.seal(old, end); err != nil {
+			return nil, err
+		}
+	}
+	p.newFile = true
+	p.fresh = append(p.fresh, seg)
+	p.state.Lock()
+	p.state.segments = append(p.state.segments[:len(p.state.segments):len(p.state.segments)], seg)
+	p.state.Unlock()
+	p.changed.Store(true)
+	return seg, nil
+}
+
+// seal ends a segment at offset end and completes its index.
+func (p *Partition) seal(s *segment, end int64) error {
+	if err := s.ensure(); err != nil {
+		return err
+	}
+	s.ix.seal(end-s.base, s.size.Load())
+	s.end.Store(end)
+	return p.flushIndex(s)
+}
+
+// flushIndex writes the tail of the index out. A full disk is no failure: the
+// entries stay in memory and go with the next flush, and an index that is
+// incomplete at a start is made anew.
+func (p *Partition) flushIndex(s *segment) error {
+	if err := s.ix.flush(); err != nil && !noSpace(err) {
+		return err
+	}
+	return nil
+}
+
+// write puts the staged bytes behind the segment; nobody sees them yet. mu is held.
+func (p *Partition) write() error {
+	if err := p.place(); err != nil {
+		return err
+	}
+	g := &p.staged
+	g.written = true
+	return g.seg.log.writeAt(g.batches, g.pos)
+}
+
+// reserve makes sure that the staged bytes will find room.
+func (p *Partition) reserve() error {
+	if err := p.place(); err != nil {
+		return err
+	}
+	g := &p.staged
+	f, err := g.seg.log.acquire()
+	if err != nil {
+		return err
+	}
+	defer g.seg.log.release()
+	g.written = true
+	return f.Preallocate(g.pos, int64(len(g.batches)))
+}
+
+// undo cuts off what was written, or remembers that it must be.
+func (p *Partition) undo() {
+	if g := &p.staged; g.written {
+		p.cutBack = g.seg.log.truncate(g.pos) != nil
+	}
+	p.staged = staged{}
+}
+
+// publish makes the written bytes part of the log: known to the index and
+// waiting for the frame, but below no high watermark yet. mu is held.
+func (p *Partition) publish(now int64, framed bool) {
+	g := &p.staged
+	pos := g.pos
+	for rest := g.batches; len(rest) > 0; {
+		b, more, err := batch.Split(rest)
+		if err != nil {
+			panic(fmt.Sprintf("batch changed under Commit: %v", err))
+		}
+		g.seg.ix.note(b, b.BaseOffset()-g.seg.base, pos, int64(len(b)))
+		p.took(b, now)
+		pos += int64(len(b))
+		rest = more
+	}
+	g.seg.size.Store(pos)
+	if !p.changed.Load() {
+		p.changed.Store(true)
+	}
+	if len(p.fresh) == 0 || p.fresh[len(p.fresh)-1] != g.seg {
+		p.fresh = append(p.fresh, g.seg)
+	}
+	if framed {
+		p.state.Lock()
+		p.push(pending{mark{g.next, g.seg, pos}, int64(len(g.batches))})
+		p.state.Unlock()
+	}
+}
+
+// finish moves the end, and the high watermark too if there is no frame to
+// wait for. mu is held.
+func (p *Partition) finish(lsn LSN, visible bool) {
+	g := &p.staged
+	p.state.Lock()
+	p.state.end = max(p.state.end, g.next)
+	p.state.lastLSN = max(p.state.lastLSN, lsn)
+	if visible {
+		p.state.high = mark{g.next, g.seg, g.pos + int64(len(g.batches))}
+		for _, w := range p.state.watchers {
+			w.add(int64(len(g.batches)))
+		}
+	}
+	p.state.Unlock()
+	seg := g.seg
+	p.staged = staged{}
+	if seg.ix.full() {
+		if err := p.flushIndex(seg); err != nil {
+			p.store.fail(fmt.Errorf("write index: %w", err))
+		}
+	}
+}
+
+func (p *Partition) frame() journal.Entry {
+	e := journal.Entry{Topic: p.topic.id, Partition: p.number, Batches: p.staged.batches, End: p.staged.next}
+	if p.store.cfg.Durability == Sync {
+		e.Notify = (*durable)(p)
+	}
+	return e
+}
+
+// noSpace says whether err means that the disk or the quota is full.
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+func topicDir(root string, id TopicID) string {
+	return filepath.Join(root, "topics", fmt.Sprintf("%x", id[:]))
+}

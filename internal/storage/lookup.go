@@ -1,0 +1,174 @@
+package storage
+
+import (
+	"fmt"
+
+	"github.com/weirstream/weir/internal/batch"
+)
+
+// maxRecords bounds what the records of one batch may decompress to in a
+// lookup by time.
+const maxRecords = 128 << 20
+
+// OffsetForTime finds the first record, in offset order, whose timestamp (ms)
+// is ≥ t, at or after the log start and below the high watermark. ok is false
+// if there is none.
+func (p *Partition) OffsetForTime(t int64) (offset, timestamp int64, epoch int32, ok bool, err error) {
+	segs, start, high, err := p.readable()
+	if err != nil {
+		return 0, 0, 0, false, err
+	}
+	for _, seg := range segs {
+		if !seg.pin() {
+			return 0, 0, 0, false, p.vanished()
+		}
+		offset, timestamp, epoch, ok, err = seg.firstAt(t, start, high)
+		seg.unpin()
+		if ok || err != nil {
+			return offset, timestamp, epoch, ok, err
+		}
+	}
+	return 0, 0, 0, false, nil
+}
+
+// MaxTimestamp finds the record with the largest timestamp; -1, -1 if empty.
+func (p *Partition) MaxTimestamp() (offset, timestamp int64, epoch int32, err error) {
+	segs, _, high, err := p.readable()
+	if err != nil {
+		return -1, -1, -1, err
+	}
+	largest := int64(minTime)
+	for _, seg := range segs {
+		if !seg.pin() {
+			return -1, -1, -1, p.vanished()
+		}
+		t, err := seg.maxBelow(high)
+		seg.unpin()
+		if err != nil {
+			return -1, -1, -1, err
+		}
+		largest = max(largest, t)
+	}
+	if largest == minTime {
+		return -1, -1, -1, nil
+	}
+	offset, timestamp, epoch, ok, err := p.OffsetForTime(largest)
+	if err != nil || !ok {
+		return -1, -1, -1, err
+	}
+	return offset, timestamp, epoch, nil
+}
+
+// readable returns the segments that hold what may be read.
+func (p *Partition) readable() (segs []*segment, start int64, high mark, err error) {
+	p.state.Lock()
+	defer p.state.Unlock()
+	switch {
+	case p.state.closed:
+		return nil, 0, mark{}, ErrClosed
+	case p.state.deleted:
+		return nil, 0, mark{}, ErrDeleted
+	}
+	high = p.state.high
+	for _, s := range p.state.segments {
+		if s.base < high.offset && (s.end.Load() < 0 || s.end.Load() > p.state.start) {
+			segs = append(segs, s)
+		}
+	}
+	return segs, p.state.start, high, nil
+}
+
+// below is the end of the segment's bytes below the high watermark.
+func (s *segment) below(high mark) int64 {
+	if s == high.seg {
+		return high.pos
+	}
+	return s.size.Load()
+}
+
+// maxBelow is the largest timestamp below the high watermark.
+func (s *segment) maxBelow(high mark) (int64, error) {
+	if s != high.seg || s.end.Load() >= 0 && high.pos == s.size.Load() {
+		if err := s.ensure(); err != nil {
+			return 0, err
+		}
+		s.ix.mu.Lock()
+		defer s.ix.mu.Unlock()
+		return s.ix.maxTS, nil
+	}
+	_, at, err := s.around(func(e indexEntry) bool { return int64(e.pos) <= high.pos })
+	if err != nil {
+		return 0, err
+	}
+	largest := at.maxTS
+	_, err = scanHeaders(s.log, int64(at.pos), high.pos, func(_ int64, h batch.Batch) bool {
+		largest = max(largest, h.MaxTimestamp())
+		return true
+	})
+	if err != nil {
+		return 0, s.bad(err, s.base+int64(at.delta))
+	}
+	return largest, nil
+}
+
+// firstAt finds the first record at or after time t.
+func (s *segment) firstAt(t, start int64, high mark) (offset, timestamp int64, epoch int32, ok bool, err error) {
+	if err := s.ensure(); err != nil {
+		return 0, 0, 0, false, err
+	}
+	s.ix.mu.Lock()
+	none := s.ix.maxTS < t
+	s.ix.mu.Unlock()
+	if none {
+		return 0, 0, 0, false, nil
+	}
+	_, at, err := s.around(func(e indexEntry) bool { return e.maxTS < t })
+	if err != nil {
+		return 0, 0, 0, false, err
+	}
+	pos, limit := int64(at.pos), s.below(high)
+	for pos < limit {
+		found, n := int64(-1), int64(0)
+		pos, err = scanHeaders(s.log, pos, limit, func(at int64, h batch.Batch) bool {
+			if h.MaxTimestamp() >= t && h.NextOffset() > start {
+				found, n = at, int64(h.Len())
+			}
+			return found < 0
+		})
+		if err != nil {
+			return 0, 0, 0, false, s.bad(err, -1)
+		}
+		if found < 0 {
+			break
+		}
+		offset, timestamp, epoch, ok, err = s.recordAt(found, n, t, start)
+		if ok || err != nil {
+			return offset, timestamp, epoch, ok, err
+		}
+	}
+	return 0, 0, 0, false, nil
+}
+
+// recordAt opens the batch at pos and finds its first record at or after t.
+func (s *segment) recordAt(pos, n, t, start int64) (offset, timestamp int64, epoch int32, ok bool, err error) {
+	if _, err := s.checkBatch(pos, pos+n); err != nil {
+		return 0, 0, 0, false, err
+	}
+	buf := make([]byte, n)
+	if err := readFull(s.log, buf, pos); err != nil {
+		return 0, 0, 0, false, s.bad(err, -1)
+	}
+	b, _, err := batch.Split(buf)
+	if err != nil {
+		return 0, 0, 0, false, s.corrupt(pos, -1, err.Error())
+	}
+	for r, err := range b.Records(maxRecords) {
+		if err != nil {
+			return 0, 0, 0, false, fmt.Errorf("look for time %d in the batch at offset %d: %w", t, b.BaseOffset(), err)
+		}
+		if r.Timestamp >= t && r.Offset >= start {
+			return r.Offset, r.Timestamp, b.LeaderEpoch(), true, nil
+		}
+	}
+	return 0, 0, 0, false, nil
+}

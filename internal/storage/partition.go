@@ -1,0 +1,212 @@
+package storage
+
+import (
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/weirstream/weir/internal/batch"
+	"github.com/weirstream/weir/internal/journal"
+)
+
+// topic is what storage knows of a topic.
+type topic struct {
+	id           TopicID
+	name         string
+	dir          string
+	segmentBytes int64
+	made         atomic.Bool // dir exists
+	parts        []*Partition
+}
+
+// mark is an offset and where its batch begins: behind pos bytes of seg.
+type mark struct {
+	offset int64
+	seg    *segment
+	pos    int64
+}
+
+// pending is an append whose frame is not durable yet.
+type pending struct {
+	mark
+	bytes int64
+}
+
+// Partition is one partition's log.
+type Partition struct {
+	store  *Store
+	topic  *topic
+	number int32
+
+	// mu is held by whoever appends, across the write to the segment, and by a
+	// checkpoint while it takes its snapshot. It comes before state.
+	mu      sync.Mutex
+	windows producers
+	staged  staged           // the append at work
+	entry   [1]journal.Entry // scratch of the append at work
+	cutBack bool             // the segment file may be longer than its size
+	fresh   []*segment       // whose files may be dirty and are not in a checkpoint yet
+	newFile bool             // the topic's directory has an entry that is not synced
+	record  []byte           // the partition's part of the last checkpoint
+	changed atomic.Bool      // record is old
+
+	state struct {
+		sync.Mutex
+		segments []*segment // never changed in place
+		start    int64
+		end      int64
+		high     mark
+		pending  []pending // in order; from head on
+		head     int
+		lastLSN  LSN
+		epochs   []epochStart
+		watchers []*Watcher
+		hints    [4]mark // where the last reads ended
+		nextHint int
+		deleted  bool
+		closed   bool
+	}
+}
+
+// epochStart is an entry of the leader-epoch history.
+type epochStart struct {
+	epoch int32
+	start int64
+}
+
+// ID is the topic's id and the partition's number.
+func (p *Partition) ID() (TopicID, int32) { return p.topic.id, p.number }
+
+// Offsets are the marks of a log.
+type Offsets struct {
+	Start  int64 // first offset that may be read
+	Stable int64 // end for read_committed (LSO)
+	High   int64 // end for readers: durable
+	End    int64 // next offset to be assigned
+}
+
+// Offsets returns the marks, consistent with one another.
+func (p *Partition) Offsets() Offsets {
+	p.state.Lock()
+	defer p.state.Unlock()
+	return Offsets{Start: p.state.start, Stable: p.state.high.offset, High: p.state.high.offset, End: p.state.end}
+}
+
+// LastLSN is the LSN of the newest frame of this partition, for replies that
+// speak of state not yet durable (design, rule 3).
+func (p *Partition) LastLSN() LSN {
+	p.state.Lock()
+	defer p.state.Unlock()
+	return p.state.lastLSN
+}
+
+// LeaderEpoch is the epoch stamped on appends, raised at each unclean start.
+func (p *Partition) LeaderEpoch() int32 { return p.store.epoch }
+
+// EpochEnd answers OffsetForLeaderEpoch: the largest epoch ≤ epoch and its end
+// offset; -1, -1 if there is none. The end of the newest epoch is the high
+// watermark: what lies behind it may still be lost.
+func (p *Partition) EpochEnd(epoch int32) (int32, int64) {
+	p.state.Lock()
+	defer p.state.Unlock()
+	if epoch >= p.store.epoch {
+		return p.store.epoch, p.state.high.offset
+	}
+	es := p.state.epochs
+	k := sort.Search(len(es), func(i int) bool { return es[i].epoch > epoch })
+	switch {
+	case k == 0:
+		return -1, -1
+	case k == len(es):
+		return es[k-1].epoch, p.state.high.offset
+	}
+	return es[k-1].epoch, min(es[k].start, p.state.high.offset)
+}
+
+// durable is a Partition as the journal knows it.
+type durable Partition
+
+// DurableTo moves the high watermark. The journal calls it once for each frame
+// of the partition, in their order.
+func (d *durable) DurableTo(end int64) {
+	p := (*Partition)(d)
+	p.state.Lock()
+	defer p.state.Unlock()
+	s := &p.state
+	bytes := int64(0)
+	for s.head < len(s.pending) && s.pending[s.head].offset <= end {
+		bytes += s.pending[s.head].bytes
+		s.high = s.pending[s.head].mark
+		s.head++
+	}
+	if s.head == len(s.pending) {
+		s.pending, s.head = s.pending[:0], 0
+	}
+	// The frame may be durable before its Commit comes to note the new end.
+	s.end = max(s.end, end)
+	for _, w := range s.watchers {
+		w.add(bytes)
+	}
+}
+
+// push queues an append until its frame is durable; state is locked.
+func (p *Partition) push(e pending) {
+	s := &p.state
+	if len(s.pending) == cap(s.pending) && s.head > len(s.pending)/2 {
+		n := copy(s.pending, s.pending[s.head:])
+		s.pending, s.head = s.pending[:n], 0
+	}
+	s.pending = append(s.pending, e)
+}
+
+// hint finds where offset lies among the last places read to; state is locked.
+func (p *Partition) hint(offset int64) (*segment, int64, bool) {
+	if h := p.state.high; h.offset == offset && h.seg != nil {
+		return h.seg, h.pos, true
+	}
+	for _, h := range p.state.hints {
+		if h.seg != nil && h.offset == offset {
+			return h.seg, h.pos, true
+		}
+	}
+	return nil, 0, false
+}
+
+// segmentAt finds the segment that holds offset.
+func segmentAt(segs []*segment, offset int64) *segment {
+	k := sort.Search(len(segs), func(i int) bool { return segs[i].base > offset })
+	if k == 0 {
+		return nil
+	}
+	return segs[k-1]
+}
+
+func (p *Partition) active() *segment {
+	if n := len(p.state.segments); n > 0 {
+		return p.state.segments[n-1]
+	}
+	return nil
+}
+
+// wakeAll wakes all watchers; state is locked.
+func (p *Partition) wakeAll() {
+	for _, w := range p.state.watchers {
+		w.wake()
+	}
+}
+
+// took notes what an appended or redone batch changes beside the bytes: its
+// producer's window and the epoch history. mu is held.
+func (p *Partition) took(b batch.Batch, now int64) {
+	if idempotent(b) {
+		if p.windows == nil {
+			p.windows = producers{}
+		}
+		p.windows.add(b, now)
+	}
+	p.state.Lock()
+	if es := p.state.epochs; len(es) == 0 || es[len(es)-1].epoch < b.LeaderEpoch() {
+		p.state.epochs = append(es, epochStart{b.LeaderEpoch(), b.BaseOffset()})
+	}
+	p.state.Unlock()
+}

@@ -1,0 +1,439 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/weirstream/weir/internal/batch"
+	"github.com/weirstream/weir/internal/journal"
+)
+
+// formatVersion is the version of the data directory's layout.
+const formatVersion = 1
+
+// checkFormat reads Dir/format, or writes it into a new directory.
+func (s *Store) checkFormat() error {
+	name := filepath.Join(s.cfg.Dir, "format")
+	b, err := readWhole(s.cfg.FS, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return writeDurable(s.cfg.FS, name, fmt.Appendf(nil, "weir data %d\n", formatVersion))
+	}
+	if err != nil {
+		return fmt.Errorf("read format: %w", err)
+	}
+	text, ok := strings.CutPrefix(strings.TrimSpace(string(b)), "weir data ")
+	v, err := strconv.Atoi(text)
+	if !ok || err != nil {
+		return &CorruptError{File: name, Offset: -1, Reason: "it does not tell a format version"}
+	}
+	if v > formatVersion {
+		return &FormatError{Dir: s.cfg.Dir, Found: v, Supported: formatVersion}
+	}
+	return nil
+}
+
+// readCheckpoint reads the newest checkpoint. A directory without one was never
+// appended to: the first checkpoint precedes the first append.
+func (s *Store) readCheckpoint() (*checkpoint, error) {
+	name := filepath.Join(s.cfg.Dir, "checkpoint")
+	b, err := readWhole(s.cfg.FS, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if topics, _ := s.cfg.FS.ReadDir(filepath.Join(s.cfg.Dir, "topics")); len(topics) > 0 {
+			return nil, &CorruptError{File: name, Offset: -1, Reason: "it is missing, though there are topics"}
+		}
+		return &checkpoint{clean: true, durability: s.cfg.Durability}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read checkpoint: %w", err)
+	}
+	c, err := decodeCheckpoint(b)
+	if err != nil {
+		return nil, &CorruptError{File: name, Offset: -1, Reason: err.Error()}
+	}
+	return c, nil
+}
+
+// Recover makes the partitions of the topics that exist, as the metadata log
+// says, replays the journal into them, and removes what belongs to others. It
+// is called once, after Open and before any other use.
+func (s *Store) Recover(topics []TopicSpec) error {
+	if s.found == nil {
+		return errors.New("storage is recovered already")
+	}
+	all := maps.Clone(*s.topics.Load())
+	for _, spec := range topics {
+		if spec.ID != MetadataTopic {
+			all[spec.ID] = s.newTopic(spec)
+		}
+	}
+	s.topics.Store(&all)
+	if err := s.recoverTopics(func(id TopicID) bool { return id != MetadataTopic }); err != nil {
+		return err
+	}
+	s.removeStrangers()
+	if err := s.begin(); err != nil {
+		if !noSpace(err) {
+			return err
+		}
+		s.cfg.Logger.Error("the disk is full: only reads are served", "error", err)
+		s.readOnly.Store(true)
+	}
+	s.found = nil
+	s.ready.Store(true)
+	s.start()
+	if s.sinceCheckpoint.Load() >= s.cfg.CheckpointBytes {
+		s.askCheckpoint()
+	}
+	return nil
+}
+
+// begin starts the journal's new life and makes it durable before the first
+// append. After sync mode the old recovery points stay: the journal still holds
+// what lies behind them. After os mode all is synced and the journal left
+// behind: its frames may lie behind a gap, and would fit again once the log has
+// grown to their offsets.
+func (s *Store) begin() error {
+	st, err := s.j.Start()
+	if err != nil && noSpace(err) && s.space.met() {
+		st, err = s.j.Start()
+	}
+	if err != nil {
+		return fmt.Errorf("start journal: %w", err)
+	}
+	if s.scans() {
+		return s.checkpoint(s.ctx, false)
+	}
+	return s.writeCheckpoint(st, false)
+}
+
+// scans says whether segments may hold batches that no frame tells of.
+func (s *Store) scans() bool { return !s.found.clean && s.found.durability == OS }
+
+// recoverTopics brings the partitions of the topics that mine names to the
+// state before the stop.
+func (s *Store) recoverTopics(mine func(TopicID) bool) error {
+	states := map[TopicID]map[int32]*partitionState{}
+	for i := range s.found.partitions {
+		st := &s.found.partitions[i]
+		if states[st.topic] == nil {
+			states[st.topic] = map[int32]*partitionState{}
+		}
+		states[st.topic][st.partition] = st
+	}
+	for id, t := range *s.topics.Load() {
+		if !mine(id) {
+			continue
+		}
+		var files map[int32][]int64
+		if !s.found.clean {
+			var err error
+			if files, err = s.listSegments(t); err != nil {
+				return err
+			}
+		}
+		t.made.Store(s.found.clean && len(states[id]) > 0 || files != nil)
+		for _, p := range t.parts {
+			if err := p.recover(states[id][p.number], files[p.number]); err != nil {
+				return err
+			}
+		}
+	}
+	return s.j.Replay(func(_ journal.LSN, entries []journal.Entry) error {
+		for _, e := range entries {
+			id := TopicID(e.Topic)
+			if !mine(id) {
+				continue
+			}
+			p := s.Partition(id, e.Partition)
+			if p == nil {
+				continue
+			}
+			if err := p.redo(e.Batches); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// listSegments returns the base offsets of the segment files of each partition,
+// ascending; nil if the topic has no directory. Index files without a log are
+// removed.
+func (s *Store) listSegments(t *topic) (map[int32][]int64, error) {
+	names, err := s.cfg.FS.ReadDir(t.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list segments of %s: %w", t.name, err)
+	}
+	files := map[int32][]int64{}
+	for _, name := range names {
+		stem, ok := strings.CutSuffix(name, ".log")
+		if !ok {
+			continue
+		}
+		number, base, _ := strings.Cut(stem, "-")
+		n, err1 := strconv.ParseInt(number, 10, 32)
+		b, err2 := strconv.ParseInt(base, 10, 64)
+		if err1 != nil || err2 != nil {
+			s.cfg.Logger.Warn("a file that is no segment", "dir", t.dir, "name", name)
+			continue
+		}
+		files[int32(n)] = append(files[int32(n)], b)
+	}
+	return files, nil
+}
+
+// recover takes the partition to its recovery point, and behind it as far as
+// whole batches go if the data was written in os mode. files is empty after a
+// clean stop: then nothing is looked at.
+func (p *Partition) recover(st *partitionState, files []int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if st == nil {
+		st = &partitionState{topic: p.topic.id, partition: p.number}
+	} else {
+		p.record = appendPartition(nil, st)
+	}
+	p.attach(st)
+	if p.store.found.clean {
+		return nil
+	}
+	listed := map[int64]bool{}
+	for _, seg := range p.state.segments {
+		listed[seg.base] = true
+	}
+	a := p.active()
+	var behind []int64
+	for _, base := range files {
+		if listed[base] {
+			continue
+		}
+		behind = append(behind, base)
+	}
+	if p.store.scans() {
+		return p.scanTail(a, behind)
+	}
+	if err := p.removeSegments(behind); err != nil {
+		return err
+	}
+	if a == nil {
+		return nil
+	}
+	return p.cutTo(a, a.size.Load())
+}
+
+// attach makes the segments that a checkpoint tells of.
+func (p *Partition) attach(st *partitionState) {
+	p.windows = st.producers
+	p.state.Lock()
+	defer p.state.Unlock()
+	p.state.start, p.state.end = st.start, st.next
+	p.state.epochs = st.epochs
+	p.state.segments = make([]*segment, 0, len(st.segments))
+	for k, ss := range st.segments {
+		seg := newSegment(p, ss.base)
+		seg.size.Store(ss.size)
+		seg.ownFrom = ss.size
+		seg.ix.maxTS = ss.maxTS
+		if k+1 < len(st.segments) {
+			seg.end.Store(st.segments[k+1].base)
+		}
+		p.state.segments = append(p.state.segments, seg)
+	}
+	p.state.high = mark{offset: st.next}
+	if a := p.active(); a != nil {
+		p.state.high.seg, p.state.high.pos = a, a.size.Load()
+	}
+}
+
+// cutTo makes the segment's file as long as size says.
+func (p *Partition) cutTo(seg *segment, size int64) error {
+	info, err := p.store.cfg.FS.Stat(seg.log.name)
+	if err != nil {
+		return fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
+	}
+	switch {
+	case info.Size < size:
+		return seg.corrupt(info.Size, -1, fmt.Sprintf("the file has %d bytes, %d were made durable", info.Size, size))
+	case info.Size > size:
+		if err := seg.log.truncate(size); err != nil {
+			return fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
+		}
+	}
+	return nil
+}
+
+func (p *Partition) removeSegments(bases []int64) error {
+	for _, base := range bases {
+		name := filepath.Join(p.topic.dir, segmentName(p.number, base))
+		for _, suffix := range []string{".index", ".log"} {
+			if err := p.store.cfg.FS.Remove(name + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
+			}
+		}
+	}
+	return nil
+}
+
+// scanTail takes in whole batches behind the recovery point, in the segment
+// that was active there and in those that follow it, and cuts at the first
+// that is not whole.
+func (p *Partition) scanTail(a *segment, behind []int64) error {
+	for {
+		if a != nil {
+			whole, err := p.scanSegment(a)
+			if err != nil {
+				return err
+			}
+			if !whole {
+				break
+			}
+		}
+		if len(behind) == 0 || behind[0] != p.state.end {
+			break
+		}
+		next := newSegment(p, behind[0])
+		behind = behind[1:]
+		next.ix.loaded.Store(true)
+		if err := p.store.cfg.FS.Remove(next.ix.f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
+		}
+		if a != nil {
+			if err := p.seal(a, next.base); err != nil {
+				return err
+			}
+		}
+		p.state.Lock()
+		p.state.segments = append(p.state.segments, next)
+		p.state.Unlock()
+		p.newFile = true
+		a = next
+	}
+	return p.removeSegments(behind)
+}
+
+// scanSegment takes in the whole batches behind the segment's size. whole says
+// that they reach the end of the file.
+func (p *Partition) scanSegment(seg *segment) (whole bool, err error) {
+	if err := seg.ensure(); err != nil {
+		return false, err
+	}
+	size, err := seg.log.size()
+	if err != nil {
+		return false, err
+	}
+	pos, expect, now := seg.size.Load(), p.state.end, p.store.cfg.Now().UnixMilli()
+	pos, err = scanHeaders(seg.log, pos, size, func(at int64, h batch.Batch) bool {
+		if h.BaseOffset() != expect {
+			return false
+		}
+		if _, err := seg.checkBatch(at, size); err != nil {
+			return false
+		}
+		seg.ix.note(h, h.BaseOffset()-seg.base, at, int64(h.Len()))
+		p.took(h, now)
+		expect = h.NextOffset()
+		seg.size.Store(at + int64(h.Len()))
+		return true
+	})
+	var bad *badBatch
+	if err != nil && !errors.As(err, &bad) {
+		return false, fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
+	}
+	pos = seg.size.Load()
+	if pos < size {
+		p.store.cfg.Logger.Warn("cut a torn end", "file", seg.log.name, "at", pos, "bytes", size-pos)
+		if err := seg.log.truncate(pos); err != nil {
+			return false, fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
+		}
+	}
+	p.state.Lock()
+	p.state.end = expect
+	p.state.high = mark{expect, seg, pos}
+	p.state.Unlock()
+	// What an earlier process wrote is not known to be synced.
+	if _, err := seg.log.acquire(); err != nil {
+		return false, err
+	}
+	seg.log.dirty.Store(true)
+	seg.log.release()
+	p.fresh = append(p.fresh, seg)
+	p.changed.Store(true)
+	return pos == size, nil
+}
+
+// redo takes the batches of a frame that the log does not have yet.
+func (p *Partition) redo(b []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	end := p.state.end
+	for len(b) > 0 {
+		first, rest, err := batch.Split(b)
+		if err != nil {
+			return fmt.Errorf("redo %s-%d: %w", p.topic.name, p.number, err)
+		}
+		if first.BaseOffset() >= end {
+			break
+		}
+		b = rest // the log has it
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	base, next := batch.Batch(b).BaseOffset(), int64(0)
+	if base > end {
+		if p.store.found.durability == OS {
+			p.store.cfg.Logger.Warn("dropped a frame behind the end of a log", "topic", p.topic.name, "partition", p.number, "offset", base, "end", end)
+			return nil
+		}
+		return &CorruptError{p.topic.id, p.number, "journal", 0, end, fmt.Sprintf("the next frame of the partition begins at offset %d", base)}
+	}
+	for rest := b; len(rest) > 0; {
+		one, more, err := batch.Split(rest)
+		if err != nil {
+			return fmt.Errorf("redo %s-%d: %w", p.topic.name, p.number, err)
+		}
+		next, rest = one.NextOffset(), more
+	}
+	p.staged = staged{batches: b, base: base, next: next}
+	err := p.write()
+	if err != nil && noSpace(err) && p.store.space.met() {
+		err = p.write()
+	}
+	if err != nil {
+		return fmt.Errorf("redo %s-%d: %w", p.topic.name, p.number, err)
+	}
+	p.publish(p.store.cfg.Now().UnixMilli(), false)
+	p.finish(0, true)
+	p.store.sinceCheckpoint.Add(int64(len(b)))
+	return nil
+}
+
+// removeStrangers removes the directories of topics that do not exist. One that
+// cannot be removed wastes space and does no harm.
+func (s *Store) removeStrangers() {
+	root := filepath.Join(s.cfg.Dir, "topics")
+	names, err := s.cfg.FS.ReadDir(root)
+	if err != nil {
+		return
+	}
+	known := map[string]bool{}
+	for id := range *s.topics.Load() {
+		known[filepath.Base(topicDir(s.cfg.Dir, id))] = true
+	}
+	for _, name := range names {
+		if known[name] {
+			continue
+		}
+		if err := s.cfg.FS.RemoveAll(filepath.Join(root, name)); err != nil {
+			s.cfg.Logger.Warn("cannot remove the directory of a deleted topic", "name", name, "error", err)
+		}
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -91,9 +90,9 @@ type production struct {
 
 	mu struct {
 		sync.Mutex
-		sent map[int32]*delivered
-		err  error // the first failure; it ends the run
-		lost int64
+		given int64 // to the client
+		sent  map[int32]*delivered
+		err   error // the first failure; it ends the run
 	}
 }
 
@@ -186,6 +185,7 @@ func (p *production) do(ctx context.Context, files []string) error {
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
 	err = p.readAll(reading, files, func(r *kgo.Record) {
+		p.give()
 		client.Produce(work, r, func(r *kgo.Record, err error) {
 			if p.deliver(r, err); err != nil {
 				cancel()
@@ -228,12 +228,17 @@ func (p *production) prepare(ctx context.Context, client *kadm.Client) error {
 	return nil
 }
 
+func (p *production) give() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.given++
+}
+
 // deliver counts one record's acknowledgement or failure.
 func (p *production) deliver(r *kgo.Record, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
-		p.mu.lost++
 		if p.mu.err == nil {
 			p.mu.err = err
 		}
@@ -267,13 +272,12 @@ func (p *production) tell(ctx context.Context, err error) error {
 	} else {
 		p.notef("%s to %s (%s)", count(total, "record"), p.topic, count(int64(len(p.mu.sent)), "partition"))
 	}
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case p.mu.err != nil:
-		return fmt.Errorf("produce to %s: %s not acknowledged: %w", p.topic, count(p.mu.lost, "record"), p.mu.err)
+	// Without a failure of its own a record is waited for in vain when it may
+	// have arrived and its acknowledgement did not.
+	if lost := p.mu.given - total; lost > 0 {
+		return fmt.Errorf("produce to %s: %s not acknowledged: %w", p.topic, count(lost, "record"), firstError(p.mu.err, err, io.ErrUnexpectedEOF))
 	}
-	return err
+	return firstError(ctx.Err(), err)
 }
 
 // count says how many there are of something.
@@ -323,7 +327,10 @@ func (p *production) readOne(ctx context.Context, name string, in io.Reader, sen
 		case r, ok := <-records:
 			if !ok {
 				if err := <-result; err != nil {
-					return fmt.Errorf("read %s: %w", strconv.Quote(name), err)
+					if name == "-" {
+						name = "standard input"
+					}
+					return fmt.Errorf("read %s: %w", name, err)
 				}
 				return nil
 			}

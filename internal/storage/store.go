@@ -149,6 +149,9 @@ func (s *Store) CreateTopic(t TopicSpec) error {
 // watchers and removes their files; extents that are held stay readable. The
 // record of the deletion must be durable in the metadata log before.
 func (s *Store) DeleteTopic(id TopicID) error {
+	if id == MetadataTopic {
+		return errors.New("the metadata log cannot be deleted")
+	}
 	s.changing.Lock()
 	old := *s.topics.Load()
 	t := old[id]
@@ -156,8 +159,15 @@ func (s *Store) DeleteTopic(id TopicID) error {
 	delete(topics, id)
 	s.topics.Store(&topics)
 	s.changing.Unlock()
-	if t == nil || id == MetadataTopic {
+	if t == nil {
 		return fmt.Errorf("delete topic %x: %w", id[:], ErrDeleted)
+	}
+	if s.cfg.Durability == OS {
+		// A power cut that takes the record of the deletion but not the unlinks
+		// would leave a topic whose synced files are gone.
+		if err := s.Metadata().syncLog(); err != nil {
+			return s.fail(fmt.Errorf("sync metadata log: %w", err))
+		}
 	}
 	for _, p := range t.parts {
 		p.mu.Lock()

@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// errPartitionLost is the cause of a handler's context when its partition is
-// gone.
-var errPartitionLost = errors.New("weir: the partition was lost to another member")
+// ErrPartitionLost is the cause (context.Cause) of a handler's context whose
+// partition another member may have by now.
+var ErrPartitionLost = errors.New("weir: the partition was lost to another member")
 
-// errDrainTimeout is the same, for a handler that took too long to finish.
-var errDrainTimeout = errors.New("weir: the record was not finished within DrainTimeout")
+// ErrDrainTimeout is the cause of a handler's context when its record was not
+// finished within Config.DrainTimeout of the partition's hand-over.
+var ErrDrainTimeout = errors.New("weir: the record was not finished within DrainTimeout")
 
 // assign starts a worker for each new partition.
 func (a *App) assign(m map[string][]int32) {
@@ -56,12 +57,12 @@ func (a *App) release(parts []*partition) {
 		select {
 		case <-p.done:
 		case <-deadline.C:
-			a.cfg.Logger.Error("drain", "topic", p.topic, "partition", p.id, "err", errDrainTimeout)
+			a.cfg.Logger.Error("drain", "topic", p.topic, "partition", p.id, "err", ErrDrainTimeout)
 			deadline.Reset(0) // the others have had their time too
 		}
 	}
 	a.commitNow(parts)
-	a.retire(parts, errDrainTimeout)
+	a.retire(parts, ErrDrainTimeout)
 }
 
 // lose gives partitions up that another member may have already.
@@ -69,7 +70,7 @@ func (a *App) lose(parts []*partition) {
 	for _, p := range parts {
 		p.halted()
 	}
-	a.retire(parts, errPartitionLost)
+	a.retire(parts, ErrPartitionLost)
 }
 
 // retire forgets partitions; those whose handler still runs are remembered

@@ -1,0 +1,38 @@
+package weir_test
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/weirstream/weir/broker/brokertest"
+)
+
+// inBubble runs a scenario on an own broker in memory, on virtual time.
+func inBubble(t *testing.T, scenario func(*cluster)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := brokertest.Start(t)
+		scenario(&cluster{t: t, brokers: []string{brokertest.Address}, dial: b.DialContext, id: "t"})
+	})
+}
+
+func TestOrderPerPartition(t *testing.T)         { inBubble(t, orderPerPartition) }
+func TestAtLeastOnceOverCrashes(t *testing.T)    { inBubble(t, atLeastOnceOverCrashes) }
+func TestCommitOnlyContiguous(t *testing.T)      { inBubble(t, commitOnlyContiguous) }
+func TestCleanHandOver(t *testing.T)             { inBubble(t, cleanHandOver) }
+func TestSecondMemberTakesItsShare(t *testing.T) { inBubble(t, secondMemberTakesItsShare) }
+func TestDeadMember(t *testing.T)                { inBubble(t, deadMember) }
+func TestFencedMember(t *testing.T)              { inBubble(t, fencedMember) }
+func TestPermanent(t *testing.T)                 { inBubble(t, permanent) }
+func TestAttemptsUsedUp(t *testing.T)            { inBubble(t, attemptsUsedUp) }
+func TestDecodeFailure(t *testing.T)             { inBubble(t, decodeFailure) }
+func TestDeadLetterNotAcked(t *testing.T)        { inBubble(t, deadLetterNotAcked) }
+func TestDeadLetterRefused(t *testing.T)         { inBubble(t, deadLetterRefused) }
+func TestNoDeadLetter(t *testing.T)              { inBubble(t, noDeadLetter) }
+func TestProduceAwaited(t *testing.T)            { inBubble(t, produceAwaited) }
+func TestProduceRefused(t *testing.T)            { inBubble(t, produceRefused) }
+func TestPanic(t *testing.T)                     { inBubble(t, panicIsAFailedAttempt) }
+func TestSlowPartition(t *testing.T)             { inBubble(t, slowPartition) }
+func TestStopDuringBackoff(t *testing.T)         { inBubble(t, stopDuringBackoff) }
+func TestHandlerThatDoesNotReturn(t *testing.T)  { inBubble(t, handlerThatDoesNotReturn) }
+func TestDrainTimeout(t *testing.T)              { inBubble(t, drainTimeout) }

@@ -1,2 +1,0 @@
-// Package weir runs consumer-group applications over the Kafka protocol.
-package weir

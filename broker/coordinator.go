@@ -41,9 +41,13 @@ type coordinator struct {
 	cancel   context.CancelFunc
 	starting chan struct{} // holds one token: taken by who starts the shards
 	wait     sync.WaitGroup
+	ids      struct {
+		sync.Mutex // cfg.random need not be safe for several shards at once
+	}
 }
 
-// coordinatorConfig is what the coordinator needs of the broker. All is required.
+// coordinatorConfig is what the coordinator needs of the broker. All is required
+// unless it says otherwise.
 type coordinatorConfig struct {
 	topics    topicSource
 	open      func(t *meta.Topic, partition int32) shardLog
@@ -52,7 +56,7 @@ type coordinatorConfig struct {
 	now       func() time.Time
 	random    io.Reader // 16 bytes for each member id
 	logger    *slog.Logger
-	panicked  func(p any, stack []byte) // logs and counts a panic of a shard
+	panicked  func(p any, stack []byte) // optional: counts a panic of a shard, which is logged
 }
 
 // topicSource is the part of the metadata store that the coordinator uses.
@@ -147,13 +151,16 @@ var errCoordinatorClosed = errors.New("the group coordinator is closed")
 // for them. The store must still be open.
 func (c *coordinator) close() {
 	c.cancel()
-	c.starting <- struct{}{} // none is starting shards, and none will
+	c.starting <- struct{}{} // nobody is starting shards now, and nobody will
+	<-c.starting
 	c.wait.Wait()
 }
 
 // newMemberID makes a unique id as Kafka's are: prefix, dash, a random UUID.
 func (c *coordinator) newMemberID(prefix string) string {
 	var u [16]byte
+	c.ids.Lock()
+	defer c.ids.Unlock()
 	if _, err := io.ReadFull(c.cfg.random, u[:]); err != nil {
 		panic("group coordinator: no randomness: " + err.Error())
 	}

@@ -47,12 +47,14 @@ func (s *shard) stand(t task) {
 		r.appends = []storage.Append{s.log.part(out.Records, s.coord.cfg.now())}
 	}
 	t.hold.parts <- r
-	switch end := <-t.hold.outcome; {
-	case len(out.Records) == 0:
-	case end.err != nil:
-		s.discard()
-	default:
-		s.lsn = end.lsn
+	end := <-t.hold.outcome
+	switch {
+	case end.err == nil:
+		// Also without tombstones: that the topic is gone may be the answer to the
+		// next commit.
+		s.lsn = max(s.lsn, end.lsn)
 		s.count()
+	case len(out.Records) > 0:
+		s.discard()
 	}
 }

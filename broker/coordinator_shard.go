@@ -117,7 +117,11 @@ func (s *shard) run() {
 func (s *shard) guard(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.coord.cfg.panicked(p, debug.Stack())
+			stack := debug.Stack()
+			s.logger.Error("the group coordinator panicked", "panic", p, "stack", string(stack))
+			if s.coord.cfg.panicked != nil {
+				s.coord.cfg.panicked(p, stack)
+			}
 			s.discard()
 		}
 	}()

@@ -23,12 +23,14 @@ func run() int {
 	// that a command can still commit and say goodbye.
 	signal.Ignore(syscall.SIGPIPE)
 	return cli.Main(ctx, cli.Env{
-		Args:      os.Args[1:],
-		Stdin:     os.Stdin,
-		Stdout:    os.Stdout,
-		Stderr:    os.Stderr,
-		Getenv:    os.Getenv,
-		StdinTTY:  term.IsTerminal(int(os.Stdin.Fd())),
-		StdoutTTY: term.IsTerminal(int(os.Stdout.Fd())),
+		Args:       os.Args[1:],
+		Stdin:      os.Stdin,
+		Stdout:     os.Stdout,
+		Stderr:     os.Stderr,
+		Getenv:     os.Getenv,
+		StdinTTY:   term.IsTerminal(int(os.Stdin.Fd())),
+		StdoutTTY:  term.IsTerminal(int(os.Stdout.Fd())),
+		StdoutSize: stdoutSize,
+		Program:    program(os.Args[0]),
 	})
 }

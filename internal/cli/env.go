@@ -23,6 +23,9 @@ type Env struct {
 	// Whether standard input and output are terminals: a question is asked only
 	// when both ends can be seen.
 	StdinTTY, StdoutTTY bool
+	StdoutSize          func() (columns, rows int) // optional: 80 and 24; asked only of a terminal
+
+	Program string // how the user calls the program, for commands to copy; "": weir
 
 	Now  func() time.Time                                                  // optional: time.Now
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // optional: TCP; how clients reach brokers

@@ -19,6 +19,7 @@ Exit codes: 0 done, 1 an item failed, 2 wrong usage or configuration,
 // root makes the tree of commands. A new command is one line here.
 func (a *app) root() *cobra.Command {
 	root := a.group("weir", "Event streaming in one binary", rootLong,
+		a.demoCommand(),
 		a.serveCommand(),
 		a.topicCommand(),
 		a.produceCommand(),

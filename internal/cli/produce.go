@@ -86,7 +86,6 @@ type production struct {
 	layout string
 	header []kgo.RecordHeader
 	opts   []kgo.Opt
-	name   string // what is read, for messages
 
 	mu struct {
 		sync.Mutex

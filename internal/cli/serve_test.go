@@ -52,7 +52,7 @@ func (b *fakeBroker) Handler() http.Handler {
 }
 
 // serveWith runs serve upon a fake; once it is announced, up is called with the line.
-func serveWith(t *testing.T, b *fakeBroker, o serveOptions, up func(line string, interrupt func())) (error, string) {
+func serveWith(t *testing.T, b *fakeBroker, o serveOptions, up func(line string, interrupt func())) (said string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -68,9 +68,9 @@ func serveWith(t *testing.T, b *fakeBroker, o serveOptions, up func(line string,
 		Env:  Env{Stdout: writer, Stderr: &errOut},
 		open: func(context.Context, serveOptions, *slog.Logger) (embedded, error) { return b, nil },
 	}
-	err := a.serve(ctx, o)
+	err = a.serve(ctx, o)
 	_ = writer.Close()
-	return err, errOut.String()
+	return errOut.String(), err
 }
 
 func localOptions() serveOptions {
@@ -80,7 +80,7 @@ func localOptions() serveOptions {
 func TestServeStopsWhenAsked(t *testing.T) {
 	b, o := newFakeBroker(), localOptions()
 	o.Admin = "127.0.0.1:0"
-	err, said := serveWith(t, b, o, func(line string, interrupt func()) {
+	said, err := serveWith(t, b, o, func(line string, interrupt func()) {
 		defer interrupt()
 		for _, want := range []string{"listening on 127.0.0.1:", "data in somewhere", "durability sync", "survives a power loss", version(), "\n"} {
 			if !strings.Contains(line, want) {
@@ -110,7 +110,7 @@ func TestServeStopsWhenAsked(t *testing.T) {
 
 func TestServeStorageFailureExits74(t *testing.T) {
 	b := newFakeBroker()
-	err, _ := serveWith(t, b, localOptions(), func(string, func()) {
+	_, err := serveWith(t, b, localOptions(), func(string, func()) {
 		b.err = errors.New("write journal: input/output error")
 		close(b.failed)
 		b.serve <- net.ErrClosed // as a broker does that closes its listeners then
@@ -123,7 +123,7 @@ func TestServeStorageFailureExits74(t *testing.T) {
 func TestServeStorageFailureWhileStopping(t *testing.T) {
 	b := newFakeBroker()
 	b.shutdownErr, b.err = errors.New("sync: input/output error"), errors.New("storage failed")
-	err, _ := serveWith(t, b, localOptions(), func(_ string, interrupt func()) { interrupt() })
+	_, err := serveWith(t, b, localOptions(), func(_ string, interrupt func()) { interrupt() })
 	if exitCode(err) != ExitStorage {
 		t.Errorf("code %d, %v", exitCode(err), err)
 	}
@@ -131,7 +131,7 @@ func TestServeStorageFailureWhileStopping(t *testing.T) {
 
 func TestServeListenerStops(t *testing.T) {
 	b := newFakeBroker()
-	err, _ := serveWith(t, b, localOptions(), func(string, func()) { b.serve <- errors.New("accept: too many open files") })
+	_, err := serveWith(t, b, localOptions(), func(string, func()) { b.serve <- errors.New("accept: too many open files") })
 	if exitCode(err) != ExitFailed || !strings.Contains(err.Error(), "too many open files") {
 		t.Errorf("code %d, %v", exitCode(err), err)
 	}
@@ -140,7 +140,7 @@ func TestServeListenerStops(t *testing.T) {
 func TestServeInsecureWarns(t *testing.T) {
 	o := localOptions()
 	o.Insecure = true
-	_, said := serveWith(t, newFakeBroker(), o, func(_ string, interrupt func()) { interrupt() })
+	said, _ := serveWith(t, newFakeBroker(), o, func(_ string, interrupt func()) { interrupt() })
 	if !strings.Contains(said, "WARN") {
 		t.Errorf("said %q", said)
 	}

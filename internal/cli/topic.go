@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -54,6 +56,9 @@ func (a *app) topicCreateCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("create topics: %w", err)
 			}
+			if !dryRun {
+				a.await(ctx, client, true, madeNow(created))
+			}
 			return a.print(createdListing(created, dryRun, ifNotExists))
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -65,6 +70,46 @@ func (a *app) topicCreateCommand() *cobra.Command {
 	f.BoolVar(&dryRun, "dry-run", false, "only ask the broker whether it would")
 	f.BoolVar(&ifNotExists, "if-not-exists", false, "a topic that exists is no error")
 	return a.clientFlags(a.outputFlag(cmd, "table"))
+}
+
+func madeNow(created kadm.CreateTopicResponses) []string {
+	var names []string
+	for _, r := range created {
+		if r.Err == nil {
+			names = append(names, r.Topic)
+		}
+	}
+	return names
+}
+
+// await returns when the brokers show what was created, or show no more what
+// was deleted. Apache Kafka answers before that, and the next line of a script
+// would fail. A wait that takes too long only says so: the deed is done.
+func (a *app) await(ctx context.Context, client *kadm.Client, exist bool, names []string) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for len(names) > 0 {
+		topics, err := client.ListTopicsWithInternal(ctx, slices.Clone(names)...)
+		if err == nil && !slices.ContainsFunc(names, func(name string) bool { return shown(topics[name]) != exist }) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			a.notef("the brokers do not show it yet")
+			return
+		}
+	}
+}
+
+// shown tells whether a topic can be used: it is there, and led.
+func shown(t kadm.TopicDetail) bool {
+	for _, p := range t.Partitions {
+		if p.Err != nil || p.Leader < 0 {
+			return false
+		}
+	}
+	return t.Err == nil && len(t.Partitions) > 0
 }
 
 func createdListing(created kadm.CreateTopicResponses, dryRun, ifNotExists bool) *listing {
@@ -332,6 +377,7 @@ func (a *app) deleteTopics(cmd *cobra.Command, topics kadm.TopicDetails) error {
 		if err != nil {
 			return fmt.Errorf("delete topics: %w", err)
 		}
+		a.await(ctx, client, false, slices.DeleteFunc(names, func(name string) bool { return deleted[name].Err != nil }))
 		for _, r := range deleted.Sorted() {
 			if r.Err != nil {
 				list.add(reason(r.Err, r.ErrMessage), r.Topic, "failed")

@@ -213,6 +213,7 @@ func (j *Journal) Start() (State, error) {
 		j.working.Go(j.sync)
 	}
 	j.working.Go(j.prepare)
+	j.mu.state = j.stateAt(j.mu.state.Replay)
 	return j.stateAt(j.mu.state.Replay), nil
 }
 
@@ -239,9 +240,6 @@ func (j *Journal) begin() {
 		}
 	}
 	st.Spans = append(keep, Span{Incarnation: incarnation + 1, First: j.end.LSN, Start: j.mu.next})
-	if len(st.Spans) == 1 {
-		st.Replay = j.mu.next
-	}
 	last := j.end.LSN - 1
 	if j.cfg.Sync {
 		st.Synced = max(st.Synced, last)
@@ -273,6 +271,9 @@ func (j *Journal) stateAt(pos Position) State {
 	spans := j.mu.state.Spans
 	for len(spans) > 1 && spans[1].First <= pos.LSN {
 		spans = spans[1:]
+	}
+	if spans[0].First == pos.LSN {
+		pos = spans[0].Start // the end of one span is the start of the next
 	}
 	return State{Replay: pos, Synced: j.mu.synced, Spans: append([]Span(nil), spans...)}
 }

@@ -209,7 +209,7 @@ func (s *shard) steps(t task) {
 			return
 		}
 		s.step(t)
-		if n == maxSteps {
+		if n == maxSteps || s.core != nil && s.core.Pending() >= offsetsBatchBytes {
 			break
 		}
 		select {

@@ -79,6 +79,7 @@ type Core struct {
 	groups map[string]*group
 	timers timers
 	out    Output
+	bytes  int // of the records in out
 	full   bool
 }
 
@@ -90,9 +91,12 @@ func New(cfg Config) *Core {
 // Take returns what the steps since the last Take have produced.
 func (c *Core) Take() Output {
 	out := c.out
-	c.out = Output{}
+	c.out, c.bytes = Output{}, 0
 	return out
 }
+
+// Pending is how many bytes of records the next Take returns.
+func (c *Core) Pending() int { return c.bytes }
 
 // Deadline tells when Tick must be called; ok is false if nothing is waiting.
 func (c *Core) Deadline() (at time.Time, ok bool) {
@@ -125,6 +129,7 @@ func (c *Core) reply(tok Token, resp kmsg.Response) {
 
 func (c *Core) record(key, value []byte) {
 	c.out.Records = append(c.out.Records, Record{key, value})
+	c.bytes += len(key) + len(value)
 }
 
 // lookup finds or makes a group.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // cancelGrace is how long a handler may take to return after its context was
@@ -25,10 +26,10 @@ type App struct {
 	subs    map[string]*subscription
 	invalid []error // what Handle had to object to
 
-	client        *kgo.Client
-	commits       chan commitRequest
-	committerDone chan struct{}
-	room          chan struct{} // capacity 1: a worker ran out of records
+	client     *kgo.Client
+	instanceID *string // the static member's, of Config.Client
+	committer  *committer
+	room       chan struct{} // capacity 1: a worker ran out of records
 
 	produceCtx    context.Context // ends when nothing is to be acknowledged any more
 	stopProducing context.CancelFunc
@@ -59,12 +60,10 @@ func New(cfg Config) (*App, error) {
 		return nil, err
 	}
 	a := &App{
-		cfg:           cfg,
-		rand:          rand.Float64,
-		subs:          map[string]*subscription{},
-		commits:       make(chan commitRequest),
-		committerDone: make(chan struct{}),
-		room:          make(chan struct{}, 1),
+		cfg:  cfg,
+		rand: rand.Float64,
+		subs: map[string]*subscription{},
+		room: make(chan struct{}, 1),
 	}
 	a.mu.parts = map[topicPartition]*partition{}
 	a.mu.retired = map[topicPartition]*partition{}
@@ -100,16 +99,16 @@ func (a *App) Run(ctx context.Context) error {
 		return fmt.Errorf("weir: Config.Client: %w", err)
 	}
 	a.client = client
+	if v := client.OptValues(kgo.InstanceID); len(v) == 2 && v[1] == true {
+		a.instanceID = kmsg.StringPtr(v[0].(string))
+	}
 	a.failed, a.fail = context.WithCancelCause(context.Background())
 	defer a.fail(nil)
 	a.produceCtx, a.stopProducing = context.WithCancel(context.Background())
 	defer a.stopProducing()
 
-	stopCommitter := make(chan struct{})
-	go func() {
-		defer close(a.committerDone)
-		a.commitLoop(stopCommitter)
-	}()
+	a.committer = newCommitter(a)
+	go a.committer.run()
 	pollCtx, cancel := context.WithCancel(ctx)
 	stopWatch := context.AfterFunc(a.failed, cancel)
 	if err := a.ensureDeadLetterTopics(pollCtx); err != nil && pollCtx.Err() == nil {
@@ -120,8 +119,8 @@ func (a *App) Run(ctx context.Context) error {
 	stopWatch()
 	cancel()
 	stuck := a.leave()
-	close(stopCommitter)
-	<-a.committerDone
+	close(a.committer.stop)
+	<-a.committer.done
 	a.stopProducing()
 	client.CloseAllowingRebalance()
 	return errors.Join(context.Cause(a.failed), stuck)

@@ -61,7 +61,7 @@ func (a *App) release(parts []*partition) {
 			deadline.Reset(0) // the others have had their time too
 		}
 	}
-	a.commitNow(parts)
+	a.committer.last(parts)
 	a.retire(parts, ErrDrainTimeout)
 }
 

@@ -1,6 +1,7 @@
 package weir_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -212,7 +213,9 @@ type network struct {
 	mu struct {
 		sync.Mutex
 		cut   bool
-		hold  map[int16]chan struct{} // by API key
+		hold  bool
+		key   int16
+		held  []held
 		conns []net.Conn
 	}
 }
@@ -254,23 +257,29 @@ func (n *network) mend() {
 
 const produceKey = 0
 
-// holdBack lets no request of an API leave until release.
+// holdBack lets no request of an API leave until release. The client does not
+// notice: it has one goroutine for all that it writes to a broker.
 func (n *network) holdBack(key int16) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.mu.hold == nil {
-		n.mu.hold = map[int16]chan struct{}{}
-	}
-	n.mu.hold[key] = make(chan struct{})
+	n.mu.hold = true
+	n.mu.key = key
 }
 
 func (n *network) release() {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	for k, c := range n.mu.hold {
-		close(c)
-		delete(n.mu.hold, k)
+	n.mu.hold = false
+	held := n.mu.held
+	n.mu.held = nil
+	n.mu.Unlock()
+	for _, h := range held {
+		h.conn.Write(h.request) // its error is the client's next one
 	}
+}
+
+type held struct {
+	conn    net.Conn
+	request []byte
 }
 
 // gate looks at the API key of each request; the client writes one request at a
@@ -281,14 +290,13 @@ type gate struct {
 }
 
 func (g *gate) Write(b []byte) (int, error) {
-	if len(b) >= 6 {
-		g.net.mu.Lock()
-		held := g.net.mu.hold[int16(binary.BigEndian.Uint16(b[4:]))]
-		g.net.mu.Unlock()
-		if held != nil {
-			<-held
-		}
+	g.net.mu.Lock()
+	if g.net.mu.hold && len(b) >= 6 && int16(binary.BigEndian.Uint16(b[4:])) == g.net.mu.key {
+		defer g.net.mu.Unlock()
+		g.net.mu.held = append(g.net.mu.held, held{g.Conn, bytes.Clone(b)})
+		return len(b), nil
 	}
+	g.net.mu.Unlock()
 	return g.Conn.Write(b)
 }
 

@@ -11,90 +11,193 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// commitTimeout bounds one commit; work that was not committed is committed with
-// the next.
-const commitTimeout = 10 * time.Second
+const (
+	// commitTimeout bounds one commit.
+	commitTimeout = 10 * time.Second
+	// lastCommitTries and lastCommitPause are for the commit before partitions are
+	// handed over, which no later one makes good.
+	lastCommitTries = 5
+	lastCommitPause = 200 * time.Millisecond
+)
 
-// commitRequest asks the committer to commit some partitions at once.
+// committer commits, one commit after another on one goroutine, so that a
+// position never goes back. It sends its own requests because the client's
+// commits wait for a running rebalance to end, however long that takes, while
+// the coordinator accepts those of a member that has yet to rejoin.
+type committer struct {
+	app      *App
+	requests chan commitRequest
+	stop     chan struct{}
+	done     chan struct{}
+	ids      map[string]topicID // of topics, which newer versions commit by (KIP-848)
+}
+
+type topicID [16]byte
+
+// commitRequest asks the committer to commit some partitions for the last time.
 type commitRequest struct {
 	parts []*partition
 	done  chan struct{}
 }
 
-// commitLoop is the committer. It alone commits, one commit after another, so
-// that a position never goes back.
-func (a *App) commitLoop(stop <-chan struct{}) {
-	tick := time.NewTicker(a.cfg.CommitInterval)
+func newCommitter(a *App) *committer {
+	return &committer{app: a, requests: make(chan commitRequest), stop: make(chan struct{}), done: make(chan struct{}), ids: map[string]topicID{}}
+}
+
+// run commits what has moved, every CommitInterval and on request, until stop.
+func (c *committer) run() {
+	defer close(c.done)
+	tick := time.NewTicker(c.app.cfg.CommitInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			a.commit(a.assigned())
-		case r := <-a.commits:
-			a.commit(r.parts)
+			c.report(c.commit(c.app.assigned()))
+		case r := <-c.requests:
+			c.report(c.commitLast(r.parts))
 			close(r.done)
-		case <-stop:
+		case <-c.stop:
 			return
 		}
 	}
 }
 
-// commitNow has the committer commit partitions and waits for it.
-func (a *App) commitNow(parts []*partition) {
+// last commits partitions before they are handed over, and waits for it.
+func (c *committer) last(parts []*partition) {
 	r := commitRequest{parts, make(chan struct{})}
 	select {
-	case a.commits <- r:
+	case c.requests <- r:
 		<-r.done
-	case <-a.committerDone:
+	case <-c.done:
 	}
 }
 
-// commit commits the positions that moved. A failed commit is no reason to
-// stop: the positions stand and go into the next one.
-func (a *App) commit(parts []*partition) {
-	offsets := map[string]map[int32]kgo.EpochOffset{}
-	moved := map[topicPartition]*partition{}
+func (c *committer) commitLast(parts []*partition) error {
+	for try := 1; ; try++ {
+		err := c.commit(parts)
+		if err == nil || isFatal(err) || try == lastCommitTries {
+			return err
+		}
+		time.Sleep(lastCommitPause)
+	}
+}
+
+// report tells of a failed commit, which is no reason to stop: the positions
+// stand and go into the next commit.
+func (c *committer) report(err error) {
+	if err == nil {
+		return
+	}
+	c.app.cfg.Logger.Warn("commit failed", "group", c.app.cfg.Group, "err", err)
+	if isFatal(err) {
+		c.app.fail(fmt.Errorf("weir: commit offsets of group %s: %w", c.app.cfg.Group, err))
+	}
+}
+
+// commit commits the positions that moved.
+func (c *committer) commit(parts []*partition) error {
+	moved := map[string]map[int32]pending{}
 	for _, p := range parts {
-		at, dirty := p.progress()
-		if !dirty {
-			continue
+		if at, dirty := p.progress(); dirty {
+			if moved[p.topic] == nil {
+				moved[p.topic] = map[int32]pending{}
+			}
+			moved[p.topic][p.id] = pending{p, at}
 		}
-		if offsets[p.topic] == nil {
-			offsets[p.topic] = map[int32]kgo.EpochOffset{}
-		}
-		offsets[p.topic][p.id] = at
-		moved[topicPartition{p.topic, p.id}] = p
 	}
 	if len(moved) == 0 {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	a.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
-		if err == nil {
-			err = accepted(resp, offsets, moved)
-		}
-		if err != nil {
-			a.cfg.Logger.Warn("commit failed; the next one repeats it", "group", a.cfg.Group, "err", err)
-			if isFatal(err) {
-				a.fail(fmt.Errorf("weir: commit offsets of group %s: %w", a.cfg.Group, err))
-			}
-		}
-	})
+	if err := c.resolve(ctx, moved); err != nil {
+		return err
+	}
+	resp, err := c.request(moved).RequestWith(ctx, c.app.client)
+	if err != nil {
+		return err
+	}
+	return c.accept(resp, moved)
 }
 
-// accepted marks what was committed and returns the errors of the rest.
-func accepted(resp *kmsg.OffsetCommitResponse, offsets map[string]map[int32]kgo.EpochOffset, moved map[topicPartition]*partition) error {
+// pending is a position on its way to the coordinator.
+type pending struct {
+	p  *partition
+	at kgo.EpochOffset
+}
+
+// resolve learns the ids of topics. A broker without ids has none, and names
+// are sent.
+func (c *committer) resolve(ctx context.Context, moved map[string]map[int32]pending) error {
+	req := kmsg.NewPtrMetadataRequest()
+	for topic := range moved {
+		if _, ok := c.ids[topic]; !ok {
+			t := kmsg.NewMetadataRequestTopic()
+			t.Topic = kmsg.StringPtr(topic)
+			req.Topics = append(req.Topics, t)
+		}
+	}
+	if len(req.Topics) == 0 {
+		return nil
+	}
+	resp, err := req.RequestWith(ctx, c.app.client)
+	if err != nil {
+		return fmt.Errorf("ask for the ids of topics: %w", err)
+	}
+	for _, t := range resp.Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return fmt.Errorf("ask for the ids of topics: %w", err)
+		}
+		if t.Topic != nil {
+			c.ids[*t.Topic] = t.TopicID
+		}
+	}
+	return nil
+}
+
+func (c *committer) request(moved map[string]map[int32]pending) *kmsg.OffsetCommitRequest {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group = c.app.cfg.Group
+	req.MemberID, req.Generation = c.app.client.GroupMetadata()
+	req.InstanceID = c.app.instanceID
+	for topic, parts := range moved {
+		t := kmsg.NewOffsetCommitRequestTopic()
+		t.Topic, t.TopicID = topic, c.ids[topic]
+		for id, pend := range parts {
+			p := kmsg.NewOffsetCommitRequestTopicPartition()
+			p.Partition, p.Offset, p.LeaderEpoch = id, pend.at.Offset, pend.at.Epoch
+			t.Partitions = append(t.Partitions, p)
+		}
+		req.Topics = append(req.Topics, t)
+	}
+	return req
+}
+
+// accept marks what was committed and returns the errors of the rest.
+func (c *committer) accept(resp *kmsg.OffsetCommitResponse, moved map[string]map[int32]pending) error {
 	var errs []error
 	for _, t := range resp.Topics {
+		topic := t.Topic
+		if topic == "" {
+			topic = c.nameOf(t.TopicID)
+		}
 		for _, rp := range t.Partitions {
-			p := moved[topicPartition{t.Topic, rp.Partition}]
 			if err := kerr.ErrorForCode(rp.ErrorCode); err != nil {
-				errs = append(errs, fmt.Errorf("%s-%d: %w", t.Topic, rp.Partition, err))
-			} else if p != nil {
-				p.committed(offsets[t.Topic][rp.Partition].Offset)
+				errs = append(errs, fmt.Errorf("%s-%d: %w", topic, rp.Partition, err))
+				delete(c.ids, topic) // it may have been made anew
+			} else if pend, ok := moved[topic][rp.Partition]; ok {
+				pend.p.committed(pend.at.Offset)
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c *committer) nameOf(id topicID) string {
+	for name, have := range c.ids {
+		if have == id {
+			return name
+		}
+	}
+	return ""
 }

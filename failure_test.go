@@ -29,7 +29,7 @@ func (e *stockError) Error() string { return fmt.Sprintf("no item %q in store 7"
 func permanent(c *cluster) {
 	topic := c.topic("orders", 2)
 	c.t.Cleanup(func() {})
-	at := time.UnixMilli(1_700_000_000_123)
+	at := time.Now().Add(-time.Minute).Truncate(time.Millisecond)
 	c.produceRecords(
 		&kgo.Record{Topic: topic, Partition: 1, Key: []byte("a"), Value: []byte("fine")},
 		&kgo.Record{Topic: topic, Partition: 1, Value: []byte("bad"), Timestamp: at, Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("x")}, {Key: "trace"}}},
@@ -189,6 +189,7 @@ func deadLetterNotAcked(c *cluster) {
 	m.net.holdBack(produceKey)
 	close(ready)
 	c.eventually("all handled", func() bool { return h.total() == 10 })
+	c.eventually("committed up to the bad one", func() bool { return c.committed(c.name("unacked"), topic)[0] == 4 })
 	for range 10 {
 		time.Sleep(100 * time.Millisecond)
 		if o := c.committed(c.name("unacked"), topic)[0]; o > 4 {

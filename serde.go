@@ -76,7 +76,8 @@ func nilable(t reflect.Type) bool {
 
 func (s jsonSerde[T]) Encode(v T) ([]byte, error) {
 	if s.nilable {
-		if r := reflect.ValueOf(v); !r.IsValid() || r.IsNil() {
+		r := reflect.ValueOf(v) // of what an interface holds, if T is one
+		if !r.IsValid() || nilable(r.Type()) && r.IsNil() {
 			return nil, nil
 		}
 	}

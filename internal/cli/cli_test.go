@@ -44,6 +44,7 @@ func TestUsage(t *testing.T) {
 		{"topic list x", "too many: x"},
 		{"topic list --nope", "unknown flag: --nope"},
 		{"topic list -O xml", "-O xml: no such format"},
+		{"topic list --timeout 0s", "--timeout 0s: want 100ms"},
 		{"topic create", "needs the names of the topics"},
 		{"topic create t -c novalue", "want KEY=VALUE"},
 		{"topic create t -c a=1 -c a=2", "-c a is given twice"},
@@ -205,9 +206,21 @@ func TestConfirm(t *testing.T) {
 		{"", true, false, ExitFailed}, // end of input is a no
 	} {
 		a := &app{Env: Env{Stdin: strings.NewReader(c.stdin), Stderr: io.Discard, StdinTTY: c.tty}}
-		if got := exitCode(a.confirm("Sure?", c.yes)); got != c.want {
+		if got := exitCode(a.confirm(t.Context(), "Sure?", c.yes)); got != c.want {
 			t.Errorf("input %q, terminal %v, --yes %v: code %d, want %d", c.stdin, c.tty, c.yes, got, c.want)
 		}
+	}
+}
+
+// TestConfirmInterrupted: Ctrl-C ends a question, though the terminal says nothing.
+func TestConfirmInterrupted(t *testing.T) {
+	silent, writer := io.Pipe()
+	defer func() { _ = writer.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a := &app{Env: Env{Stdin: silent, Stderr: io.Discard, StdinTTY: true}}
+	if got := exitCode(a.confirm(ctx, "Sure?", false)); got != ExitInterrupted {
+		t.Errorf("code %d, want %d", got, ExitInterrupted)
 	}
 }
 

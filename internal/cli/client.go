@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -13,7 +14,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const defaultBroker = "localhost:9092"
+const (
+	defaultBroker = "localhost:9092"
+
+	// What the client accepts as the time that a request may take.
+	minTimeout, maxTimeout = 100 * time.Millisecond, 15 * time.Minute
+)
 
 // seeds are the brokers to ask first: flag, else variable, else the local one.
 func (a *app) seeds() []string {
@@ -37,6 +43,9 @@ func (a *app) seeds() []string {
 // caller closes the client.
 func (a *app) connect(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
 	seeds := a.seeds()
+	if a.timeout < minTimeout || a.timeout > maxTimeout {
+		return nil, usagef("--timeout %v: want %v to %v", a.timeout, minTimeout, maxTimeout)
+	}
 	opts = append([]kgo.Opt{
 		kgo.SeedBrokers(seeds...),
 		kgo.ClientID("weir"),

@@ -115,7 +115,7 @@ func (a *app) newConsumption(c consumeFlags, topics []string) (*consumption, err
 
 // do prints until the end, the count or an interruption.
 func (c *consumption) do(ctx context.Context) error {
-	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.FetchMaxWait(500 * time.Millisecond)}
+	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.FetchMaxWait(500 * time.Millisecond), kgo.WithHooks(&reconnects{app: c.app})}
 	if c.readCommitted {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
@@ -266,6 +266,12 @@ func (c *consumption) poll(ctx context.Context) (kgo.Fetches, error) {
 	for _, e := range fetches.Errors() {
 		if wait.Err() != nil && e.Topic == "" {
 			continue // only the wait is over
+		}
+		if passing(e.Err) {
+			continue // the hook has told it
+		}
+		if e.Topic == "" {
+			return nil, fmt.Errorf("consume: %w", e.Err)
 		}
 		return nil, fmt.Errorf("consume %s-%d: %w", e.Topic, e.Partition, e.Err)
 	}

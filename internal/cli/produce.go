@@ -139,6 +139,7 @@ func (a *app) newProduction(p produceFlags, cmd *cobra.Command, topic string) (*
 func (p *production) options() ([]kgo.Opt, error) {
 	opts := []kgo.Opt{
 		kgo.DefaultProduceTopic(p.topic),
+		kgo.WithHooks(&reconnects{app: p.app}),
 		kgo.RecordDeliveryTimeout(p.delivery),
 		kgo.ProduceRequestTimeout(p.timeout),
 		kgo.MaxBufferedRecords(100_000),

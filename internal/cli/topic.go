@@ -328,7 +328,7 @@ func (a *app) topicDeleteCommand() *cobra.Command {
 				err = a.describePartitions(ctx, client, topics)
 			}
 			if err == nil && !dryRun && len(existing(topics)) > 0 {
-				err = a.confirmDeletion(ctx, client, topics, yes)
+				err = a.confirmDeletion(cmd.Context(), client, topics, yes)
 			}
 			done()
 			if err != nil || dryRun {
@@ -346,7 +346,9 @@ func (a *app) topicDeleteCommand() *cobra.Command {
 
 // confirmDeletion shows what would be lost and asks.
 func (a *app) confirmDeletion(ctx context.Context, client *kadm.Client, topics kadm.TopicDetails, yes bool) error {
-	starts, ends, err := bounds(ctx, client, existing(topics))
+	asking, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	starts, ends, err := bounds(asking, client, existing(topics))
 	if err != nil {
 		return err
 	}
@@ -357,7 +359,7 @@ func (a *app) confirmDeletion(ctx context.Context, client *kadm.Client, topics k
 		}
 		fmt.Fprintf(a.Stderr, "topic %s: %s, %s\n", name, count(int64(len(topics[name].Partitions)), "partition"), count(records, "record"))
 	}
-	return a.confirm("Delete them for good?", yes)
+	return a.confirm(ctx, "Delete them for good?", yes)
 }
 
 func (a *app) deleteTopics(cmd *cobra.Command, topics kadm.TopicDetails) error {
@@ -392,7 +394,7 @@ func (a *app) deleteTopics(cmd *cobra.Command, topics kadm.TopicDetails) error {
 
 // confirm asks a question on a terminal. Elsewhere there is nobody to ask, so
 // it refuses; --yes answers beforehand. An end of input is a no.
-func (a *app) confirm(question string, yes bool) error {
+func (a *app) confirm(ctx context.Context, question string, yes bool) error {
 	if yes {
 		return nil
 	}
@@ -400,15 +402,30 @@ func (a *app) confirm(question string, yes bool) error {
 		return usagef("not done: there is no terminal to ask on; say --yes")
 	}
 	fmt.Fprintf(a.Stderr, "%s [y/N] ", question)
-	answer, err := bufio.NewReader(a.Stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the answer: %w", err)
+	type reply struct {
+		text string
+		err  error
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
+	// A read of a terminal cannot be interrupted; Ctrl-C must end the command all
+	// the same, so the read is left behind in a goroutine.
+	answered := make(chan reply, 1)
+	go func() {
+		text, err := bufio.NewReader(a.Stdin).ReadString('\n')
+		answered <- reply{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case r := <-answered:
+		if r.err != nil && !errors.Is(r.err, io.EOF) {
+			return fmt.Errorf("read the answer: %w", r.err)
+		}
+		switch strings.ToLower(strings.TrimSpace(r.text)) {
+		case "y", "yes":
+			return nil
+		}
+		return errors.New("not done")
 	}
-	return errors.New("not done")
 }
 
 // keyValues reads repeated KEY=VALUE flags.

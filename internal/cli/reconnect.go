@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// reconnects tells a person, once per loss, that the broker went away and that
+// it came back: the client tries for ever, and a console that prints nothing
+// would look as if there were nothing to print.
+type reconnects struct {
+	app *app
+	mu  struct {
+		sync.Mutex
+		was, lost bool
+	}
+}
+
+var _ kgo.HookBrokerConnect = (*reconnects)(nil)
+
+// OnBrokerConnect is called by the client after every try.
+func (c *reconnects) OnBrokerConnect(b kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err == nil && c.mu.lost:
+		c.app.notef("connected to %s:%d again", b.Host, b.Port)
+		c.mu.lost = false
+	case err != nil && c.mu.was && !c.mu.lost:
+		c.app.notef("lost the broker at %s:%d (%v); trying again", b.Host, b.Port, err)
+		c.mu.lost = true
+	}
+	c.mu.was = c.mu.was || err == nil
+}
+
+// passing is an error of a group session that the client gets over by itself:
+// the broker is away, or the coordinator has moved or is loading.
+func passing(err error) bool {
+	var session *kgo.ErrGroupSession
+	return errors.As(err, &session) && (isUnreachable(err) || kerr.IsRetriable(err) || errors.Is(err, net.ErrClosed))
+}

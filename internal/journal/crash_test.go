@@ -25,8 +25,9 @@ type world struct {
 	floor  LSN    // a power cut leaves the frames up to here
 	j      *Journal
 	points int
-	cutAt  int // the operation after which the next life begins
-	next   *vfs.Mem
+	cutAt  int      // the operation after which the next life begins
+	next   *vfs.Mem // what it left, with
+	nextSt State    // the checkpoint of that moment
 }
 
 // TestCrashAfterEveryOperation runs lives that end at a random operation, many
@@ -83,7 +84,7 @@ func (w *world) life() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.next != nil {
-		w.mem = w.next
+		w.mem, w.st = w.next, w.nextSt
 	} else {
 		w.floor = j.Durable()
 	}
@@ -147,7 +148,7 @@ func (w *world) afterOp(_ vfs.Op, _ string, n int) {
 		w.check(frames, err, floor)
 	}
 	if n == w.cutAt {
-		w.next, w.floor = clone, floor
+		w.next, w.nextSt, w.floor = clone, w.st, floor
 		if kill && !w.cfg.Sync {
 			w.floor = killFloor
 		}

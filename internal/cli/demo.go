@@ -136,7 +136,7 @@ func (a *app) playDemo(ctx context.Context, stage demoStage) error {
 	if stage.keep || stage.data != "" {
 		stays = "kept"
 	}
-	if _, err := fmt.Fprintf(a.Stdout, "A real day of a shop, 1 December 2010, goes through a broker to three applications.\nThe broker runs in this process, on %s; its data are in %s (%s).\n\n", stage.address, stage.dir, stays); err != nil {
+	if _, err := fmt.Fprintf(a.Stdout, "A real day of a shop, 1 December 2010, goes through a broker to three applications.\nThe broker runs in this process, on %s.\nIts data are in %s (%s).\n\n", stage.address, stage.dir, stays); err != nil {
 		return err
 	}
 	cfg := demo.Config{Brokers: []string{stage.address}, Out: a.Stdout, Terminal: a.demoTerminal(), Pace: stage.pace}
@@ -147,7 +147,7 @@ func (a *app) playDemo(ctx context.Context, stage demoStage) error {
 	}
 	err := demo.Run(ctx, cfg)
 	if errors.Is(err, demo.ErrUsed) {
-		return fmt.Errorf("data directory %s: %w: remove it, or name another with --data", stage.dir, err)
+		return fmt.Errorf("data directory %s: %w; remove the directory, or name another with --data", stage.dir, err)
 	}
 	if !stage.keep || (err != nil && !errors.Is(err, demo.ErrWrong)) {
 		return err

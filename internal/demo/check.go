@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/weirstream/weir/internal/demo/shop"
 )
@@ -72,6 +73,25 @@ func found(apps *applications, read reports) answers {
 	return a
 }
 
+// findings is what each application has to say at the end of its day.
+func findings(apps *applications, a answers) []string {
+	name := apps.baskets.Name
+	said := []string{"no product runs low", "no large return", "nothing was bought together"}
+	if low := apps.stock.Low(); len(low) > 0 {
+		said[0] = fmt.Sprintf("%d products run low; first of all %s (%s): %s", len(low), name(low[0]), low[0], pieces(apps.stock.Level(low[0])))
+	}
+	if a.totals.LargeReturns > 0 {
+		said[1] = fmt.Sprintf("%d large returns; customers with many invoices at once: %s", a.totals.LargeReturns, strings.Join(a.bursts, " "))
+	}
+	if t := a.totals; t.TopCount > 0 {
+		said[2] = fmt.Sprintf("%s and %s go together (%d invoices)", name(t.TopPair.First), name(t.TopPair.Second), t.TopCount)
+	}
+	for i, g := range groups() {
+		said[i] = fmt.Sprintf("%-16s %s", g, said[i])
+	}
+	return said
+}
+
 // row is one number of the check.
 type row struct {
 	what        string
@@ -99,10 +119,10 @@ func compare(found, want answers) []row {
 	for _, g := range groups() {
 		rows = append(rows, count("lines processed and committed by "+g, found.committed[g], want.committed[g]))
 	}
-	pair := func(t shop.Totals) string {
-		return fmt.Sprintf("%s+%s on %d", t.TopPair.First, t.TopPair.Second, t.TopCount)
+	top := count("invoices with the pair bought together most often", f.TopCount, w.TopCount)
+	if top.ok && f.TopPair != w.TopPair {
+		top.ok, top.found = false, top.found+" (another)"
 	}
-	top := row{"pair bought together most often, on how many invoices", pair(f), pair(w), pair(f) == pair(w)}
 	return append(rows,
 		count("pieces sold, less what was returned", f.Pieces, w.Pieces),
 		set(fmt.Sprintf("products with less than %d pieces left", shop.ReorderPoint), found.low, want.low),

@@ -52,6 +52,7 @@ type run struct {
 	client  *kgo.Client
 	admin   *kadm.Client
 	reader  *reader
+	out     *output
 	screen  screen
 	failed  chan error // capacity 1: the first reason to give up
 
@@ -88,20 +89,17 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	out := &output{w: cfg.Out}
 	r := &run{
-		cfg: cfg, lines: lines, apps: newApplications(), screen: newScreen(out, cfg.Terminal, len(lines)),
+		cfg: cfg, lines: lines, apps: newApplications(), out: out, screen: newScreen(out, cfg.Terminal, len(lines)),
 		failed: make(chan error, 1), begun: time.Now(), progressed: time.Now(),
 	}
 	defer r.screen.close()
 	found, read, err := r.play(ctx)
-	if err == nil {
-		err = out.err
-	}
 	if err != nil {
 		return err
 	}
 	r.screen.close()
 	rows := compare(found, expected(lines))
-	report(out, read, rows, cfg.Terminal)
+	report(out, findings(r.apps, found), read, rows, cfg.Terminal)
 	if out.err == nil && wrong(rows) > 0 {
 		return ErrWrong
 	}
@@ -120,7 +118,7 @@ func (r *run) play(ctx context.Context) (answers, reports, error) {
 	if err := createTopics(ctx, r.admin); err != nil {
 		return answers{}, reports{}, orCause(ctx, err)
 	}
-	r.say("topic %s is there, with %d partitions; applications report to %s, %s and %s",
+	r.say("topic %s is created, with %d partitions; applications report to %s, %s and %s",
 		orders.Name, partitions, stockAlerts.Name, fraudAlerts.Name, deadLetterTopic)
 	if r.reader, err = startReader(r.cfg); err != nil {
 		return answers{}, reports{}, err
@@ -188,8 +186,8 @@ func (r *run) loop(ctx context.Context) error {
 				v.events = r.events
 				r.screen.show(v)
 			}
-			if done || r.screen.broken() {
-				return nil
+			if done || r.out.err != nil {
+				return r.out.err
 			}
 			if now.Sub(r.progressed) > patience {
 				return fmt.Errorf("nothing has moved for %v (%d of %d lines acknowledged): the broker answers no more, or its disk is full", patience, v.in, len(r.lines))

@@ -22,7 +22,6 @@ type member struct {
 	name, group string
 	app         *weir.App
 	stop        context.CancelFunc
-	stopping    bool
 	done        chan struct{} // closed when Run has returned
 	err         error         // what it returned; read after done
 }
@@ -40,20 +39,17 @@ func newMember(cfg Config, group, name string, handle lineHandler) (*member, err
 	return &member{name: name, group: group, app: app, done: make(chan struct{})}, nil
 }
 
-// start runs the App until stop is called. If it ends without that, failed is
-// told why.
+// start runs the App until stop is called. If it cannot go on, failed is told
+// why.
 func (m *member) start(failed func(error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
 	go func() {
 		defer close(m.done)
 		m.err = m.app.Run(ctx)
-		switch {
-		case m.err != nil:
+		if m.err != nil {
 			m.err = fmt.Errorf("application %s stopped: %w", m.name, m.err)
 			failed(m.err)
-		case ctx.Err() == nil:
-			failed(fmt.Errorf("application %s stopped by itself", m.name))
 		}
 	}()
 }
@@ -61,7 +57,6 @@ func (m *member) start(failed func(error)) {
 // stopAll has all members finish what they hold, commit, and leave.
 func stopAll(members []*member) error {
 	for _, m := range members {
-		m.stopping = true
 		m.stop()
 	}
 	var errs []error

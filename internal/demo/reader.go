@@ -130,7 +130,15 @@ func (p *reports) alert(text string) {
 }
 
 func (a stockAlert) String() string {
-	return fmt.Sprintf("stock: %d pieces left of %s (%s), time to reorder", a.Level, a.Description, a.StockCode)
+	return fmt.Sprintf("stock: %s of %s (%s), time to reorder", pieces(a.Level), a.Description, a.StockCode)
+}
+
+// pieces says what a stock level means.
+func pieces(level int) string {
+	if level < 0 {
+		return fmt.Sprintf("%d pieces too few", -level)
+	}
+	return fmt.Sprintf("%d pieces left", level)
 }
 
 func (a fraudAlert) String() string {

@@ -17,8 +17,7 @@ type Terminal struct {
 type screen interface {
 	say(at time.Duration, text string) // something happened
 	show(v view)
-	broken() bool // nobody reads any more
-	close()       // may be called again
+	close() // may be called again
 }
 
 func newScreen(out *output, t *Terminal, lines int) screen {
@@ -61,8 +60,7 @@ func (p *plain) show(v view) {
 	p.say(v.elapsed, fmt.Sprintf("%s of %s lines in; processed by %s; dead letters %d", number(v.in), number(v.lines), strings.Join(parts, ", "), v.letters))
 }
 
-func (p *plain) broken() bool { return p.out.err != nil }
-func (p *plain) close()       {}
+func (p *plain) close() {}
 
 // live draws the newest view over the last one.
 type live struct {
@@ -104,8 +102,6 @@ func (l *live) show(v view) {
 	l.drawn = len(lines)
 	l.out.printf("%s", b.String())
 }
-
-func (l *live) broken() bool { return l.out.err != nil }
 
 func (l *live) close() {
 	if l.hidden {

@@ -30,7 +30,7 @@ var (
 type stockAlert struct {
 	StockCode   string `json:"stockCode"`
 	Description string `json:"description"`
-	Level       int    `json:"level"` // pieces left; negative if more were sold than there were
+	Level       int    `json:"level"` // pieces left; below 0 if more were sold than there were
 }
 
 // The kinds of fraudAlert.
@@ -48,7 +48,7 @@ type fraudAlert struct {
 }
 
 // ErrUsed is returned by Run if one of the topics exists already.
-var ErrUsed = errors.New("the broker holds a day already")
+var ErrUsed = errors.New("a second day on top of the first would make the totals wrong")
 
 // createTopics makes the topics, or nothing if one of them exists.
 func createTopics(ctx context.Context, admin *kadm.Client) error {
@@ -61,7 +61,7 @@ func createTopics(ctx context.Context, admin *kadm.Client) error {
 	}
 	for _, t := range rehearsed.Sorted() {
 		if errors.Is(t.Err, kerr.TopicAlreadyExists) {
-			return fmt.Errorf("topic %s exists: %w, and a second one on top would make its totals wrong", t.Topic, ErrUsed)
+			return fmt.Errorf("topic %s exists already: %w", t.Topic, ErrUsed)
 		}
 	}
 	if _, err := admin.CreateTopic(ctx, partitions, -1, nil, orders.Name); err != nil {

@@ -78,13 +78,13 @@ func findings(apps *applications, a answers) []string {
 	name := apps.baskets.Name
 	said := []string{"no product runs low", "no large return", "nothing was bought together"}
 	if low := apps.stock.Low(); len(low) > 0 {
-		said[0] = fmt.Sprintf("%d products run low; first of all %s (%s): %s", len(low), name(low[0]), low[0], pieces(apps.stock.Level(low[0])))
+		said[0] = fmt.Sprintf("%d products run low, first of all %s (%s)", len(low), name(low[0]), low[0])
 	}
 	if a.totals.LargeReturns > 0 {
 		said[1] = fmt.Sprintf("%d large returns; customers with many invoices at once: %s", a.totals.LargeReturns, strings.Join(a.bursts, " "))
 	}
 	if t := a.totals; t.TopCount > 0 {
-		said[2] = fmt.Sprintf("%s and %s go together (%d invoices)", name(t.TopPair.First), name(t.TopPair.Second), t.TopCount)
+		said[2] = fmt.Sprintf("%s + %s (%d invoices)", name(t.TopPair.First), name(t.TopPair.Second), t.TopCount)
 	}
 	for i, g := range groups() {
 		said[i] = fmt.Sprintf("%-16s %s", g, said[i])

@@ -31,6 +31,7 @@ type Broker struct {
 	apis        *apiTable
 	metrics     *metrics
 	budget      *budget
+	slots       slotPool
 
 	ctx      context.Context // of all connections; ends when Shutdown has no more time
 	cancel   context.CancelFunc

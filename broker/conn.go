@@ -162,14 +162,14 @@ func (c *conn) serve(frame []byte) error {
 		return err
 	}
 	if s.silent {
-		s.recycle()
+		c.b.slots.recycle(s)
 		return nil
 	}
 	return c.enqueue(s)
 }
 
 func (c *conn) newSlot(h header, a *api) *slot {
-	s := slots.Get().(*slot)
+	s := c.b.slots.get()
 	s.api, s.start = a, time.Now()
 	s.call = call{
 		ctx: c.ctx, key: h.key, version: h.version, clientID: c.clientID, host: c.host,

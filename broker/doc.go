@@ -1,3 +1,55 @@
 // Package broker is a durable, embeddable, single-node broker that speaks the
 // Apache Kafka protocol.
+//
+// # Nouns
+//
+// A Broker serves connections. A conn is one client; each of its requests gets a
+// slot, its place in the order of answers, and a call, the handler's view of it.
+// An api is a row of the table of what is served. The metadata store holds the
+// newest image of topics; a topic is what serving one needs. The coordinator is
+// the shell of package internal/group.
+//
+//	          ┌─ readLoop ──────────────────────┐          ┌─ writeLoop ─────────────┐
+//	socket ──▶│ frame ▸ header ▸ table ▸ handler │──slots──▶│ filled? durable? write  │──▶ socket
+//	          └───────────────┬─────────────────┘  (queue) │ fetch: wait, read, write│
+//	                          │ commit, hand on             └───────────▲─────────────┘
+//	            storage · metadata · coordinator ──────── reply(LSN) ────┘
+//
+// # Invariants
+//
+//  1. Answers leave in the order of their requests, though handlers may finish in
+//     any order, and a later request may be served while an earlier one waits.
+//  2. An answer waits for the LSN of the newest state that it tells of, errors
+//     included. Only acks=1 without a producer id waits for less than durable.
+//  3. The reader never waits for a sync, so that one connection that pipelines has
+//     many requests in one group commit.
+//  4. Records are neither decoded nor copied on their way in, but for the kernel's
+//     copy and the one into the journal; on their way out they are copied once.
+//  5. Memory is bounded: a frame's buffer grows with the bytes that arrived and
+//     counts against one budget; so does what decoding may allocate; a connection
+//     holds at most maxPending bytes of answers and maxInflight requests.
+//  6. Input from the wire never panics. Should it, only its connection ends.
+//  7. A handler answers its call exactly once.
+//
+// # Who may call what, and who owns which goroutine
+//
+// Config, Broker and its methods are for any goroutine. start owns two goroutines
+// per connection: Shutdown waits for both. The metadata store owns those that
+// remove deleted topics; the coordinator owns its shards. Serve runs on its
+// caller's goroutine.
+//
+// Locks: Broker.mu guards lists and is held for no call that waits. The metadata
+// store's token (a channel) comes before shards that stand still for a deletion,
+// and these before partitions.
+//
+// # Shutdown
+//
+// Listeners close; readers stop before their next request; the coordinator
+// answers the members that wait; writers send what is answered as soon as it is
+// durable; then the store closes. What takes longer than shutdownGrace is cut.
+//
+// # Left out on purpose
+//
+// Replication. Transactions, fetch sessions, quotas, ACLs, TLS and SASL, retention
+// and compaction come later; what is not served is not advertised.
 package broker

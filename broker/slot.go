@@ -32,11 +32,20 @@ type slot struct {
 // keptAnswer is the largest buffer that a recycled slot keeps.
 const keptAnswer = 16 << 10
 
-var slots = sync.Pool{New: func() any { return &slot{ready: make(chan struct{}, 1)} }}
+// slotPool keeps slots for the next requests. It belongs to one broker, because a
+// channel made in a bubble of testing/synctest may not leave it.
+type slotPool struct{ pool sync.Pool }
+
+func (p *slotPool) get() *slot {
+	if s, ok := p.pool.Get().(*slot); ok {
+		return s
+	}
+	return &slot{ready: make(chan struct{}, 1)}
+}
 
 // recycle may be called only when nobody else knows the slot any more: after its
 // token was taken, or when no handler has seen it.
-func (s *slot) recycle() {
+func (p *slotPool) recycle(s *slot) {
 	buf, acked, ready := s.buf[:0], s.acked[:0], s.ready
 	if cap(buf) > keptAnswer {
 		buf = nil
@@ -45,5 +54,5 @@ func (s *slot) recycle() {
 		acked = nil
 	}
 	*s = slot{buf: buf, acked: acked, ready: ready}
-	slots.Put(s)
+	p.pool.Put(s)
 }

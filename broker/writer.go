@@ -57,7 +57,7 @@ func (w *answerWriter) run() error {
 			return err
 		}
 		s.api.observe(s)
-		s.recycle()
+		w.c.b.slots.recycle(s)
 	}
 }
 

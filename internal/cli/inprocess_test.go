@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weirstream/weir/broker/brokertest"
@@ -193,5 +196,38 @@ func TestTwoMembersShare(t *testing.T) {
 	}
 	if extra := len(out.got); extra != 0 {
 		t.Errorf("%d records came twice", extra)
+	}
+}
+
+// TestReconnectsAreTold: once when the broker is lost, once when it is back,
+// and nothing of a first try that fails.
+func TestReconnectsAreTold(t *testing.T) {
+	var said bytes.Buffer
+	hook := &reconnects{app: &app{Env: Env{Stderr: &said}}}
+	refused := errors.New("connection refused")
+	for _, err := range []error{refused, nil, nil, refused, refused, nil, nil} {
+		hook.OnBrokerConnect(kgo.BrokerMetadata{Host: "h", Port: 1}, 0, nil, err)
+	}
+	want := "weir: lost the broker at h:1 (connection refused); trying again\nweir: connected to h:1 again\n"
+	if said.String() != want {
+		t.Errorf("said %q, want %q", said.String(), want)
+	}
+}
+
+func TestPassing(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{&kgo.ErrGroupSession{Err: io.EOF}, true},
+		{&kgo.ErrGroupSession{Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, true},
+		{&kgo.ErrGroupSession{Err: kerr.CoordinatorLoadInProgress}, true},
+		{&kgo.ErrGroupSession{Err: kerr.GroupAuthorizationFailed}, false},
+		{&kgo.ErrGroupSession{Err: kerr.InvalidSessionTimeout}, false},
+		{io.EOF, false}, // not of a group: a partition's error counts
+	} {
+		if got := passing(c.err); got != c.want {
+			t.Errorf("passing(%v) = %v", c.err, got)
+		}
 	}
 }

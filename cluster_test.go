@@ -40,7 +40,7 @@ func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
-// topic makes a topic and, at the test's end, deletes it.
+// topic makes a topic. It stays: a cluster named by WEIR_TEST_BROKERS is there for tests.
 func (c *cluster) topic(name string, partitions int32) string {
 	c.t.Helper()
 	name = c.name(name)

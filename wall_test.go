@@ -37,6 +37,7 @@ func TestWall(t *testing.T) {
 		"DrainTimeout":              drainTimeout,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var d net.Dialer
 			scenario(&cluster{t: t, brokers: strings.Split(brokers, ","), dial: d.DialContext, id: runID()})
 		})

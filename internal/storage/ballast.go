@@ -23,6 +23,7 @@ type ballast struct {
 	fs     vfs.FS
 	name   string
 	bytes  int64 // wanted; negative: none
+	floor  int64 // free bytes below which appends are refused: one journal file
 	log    *slog.Logger
 	low    atomic.Bool // appends are refused
 	retry  chan struct{}
@@ -32,7 +33,7 @@ type ballast struct {
 
 func newBallast(cfg *Config) *ballast {
 	return &ballast{
-		fs: cfg.FS, name: filepath.Join(cfg.Dir, "ballast"), bytes: cfg.BallastBytes,
+		fs: cfg.FS, name: filepath.Join(cfg.Dir, "ballast"), bytes: cfg.BallastBytes, floor: cfg.JournalFileBytes,
 		log: cfg.Logger, retry: make(chan struct{}, 1),
 	}
 }
@@ -44,19 +45,24 @@ func (b *ballast) met() bool {
 	had := b.stands
 	b.stands = false
 	b.mu.Unlock()
-	if !b.low.Swap(true) {
-		b.log.Error("the disk is full: appends are refused until there is space", "reserve", had)
-	}
+	b.refuse()
 	if had {
 		if err := b.fs.Remove(b.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			b.log.Error("cannot free the reserve", "error", err)
 		}
 	}
+	b.look()
+	return had
+}
+
+// look has the free space looked at soon. It is called after each checkpoint,
+// so that appends stop before the journal finds no room for its next file:
+// that would stop the process.
+func (b *ballast) look() {
 	select {
 	case b.retry <- struct{}{}:
 	default:
 	}
-	return had
 }
 
 // adopt finds the file of an earlier life.
@@ -81,8 +87,7 @@ func (b *ballast) keep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-b.retry:
-			// The disk was full a moment ago; the timer looks again.
-			ok = false
+			ok = false // the timer looks, not at once: it may have been full a moment ago
 		case <-again:
 			ok = b.stand()
 		}
@@ -107,12 +112,16 @@ func (b *ballast) stand() bool {
 		return true
 	}
 	want := min(b.bytes, u.Total/10)
+	if u.Free < min(b.floor, u.Total/10) {
+		b.refuse()
+		return false
+	}
 	if stands || want <= 0 {
-		b.low.Store(false)
+		b.accept()
 		return true
 	}
 	if u.Free < 2*want {
-		b.low.Store(true)
+		b.refuse()
 		return false
 	}
 	if err := b.build(want); err != nil {
@@ -123,10 +132,20 @@ func (b *ballast) stand() bool {
 	b.mu.Lock()
 	b.stands = true
 	b.mu.Unlock()
+	b.accept()
+	return true
+}
+
+func (b *ballast) refuse() {
+	if !b.low.Swap(true) {
+		b.log.Error("the disk is full: appends are refused until there is space", "file", b.name)
+	}
+}
+
+func (b *ballast) accept() {
 	if b.low.Swap(false) {
 		b.log.Info("there is space again: appends are accepted")
 	}
-	return true
 }
 
 func (b *ballast) build(n int64) error {

@@ -345,6 +345,8 @@ func (s *Store) keepCheckpoints() {
 			if s.ctx.Err() == nil {
 				_ = s.fail(err)
 			}
+			continue
 		}
+		s.space.look()
 	}
 }

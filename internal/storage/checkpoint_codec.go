@@ -3,7 +3,6 @@ package storage
 import (
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 
 	"github.com/weirstream/weir/internal/journal"
 )
@@ -99,7 +98,7 @@ func encodeCheckpoint(c *checkpoint, records [][]byte) []byte {
 	for _, r := range records {
 		b = append(b, r...)
 	}
-	return be.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return be.AppendUint32(b, crc32c(b))
 }
 
 func appendPosition(b []byte, p journal.Position) []byte {
@@ -152,7 +151,7 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 		return nil, errCheckpoint
 	}
 	body, sum := b[:len(b)-4], be.Uint32(b[len(b)-4:])
-	if crc32.Checksum(body, castagnoli) != sum {
+	if crc32c(body) != sum {
 		return nil, errCheckpoint
 	}
 	r := &reader{b: body[4:]}

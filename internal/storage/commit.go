@@ -187,12 +187,16 @@ func (s *Store) undo(list []*Append, err error) error {
 }
 
 // segmentError turns a failed segment write into what Commit returns: a full
-// disk refuses this append, anything else ends the store.
+// disk refuses this append, a damaged log those to its partition, anything else
+// ends the store.
 func (s *Store) segmentError(p *Partition, err error) error {
 	err = fmt.Errorf("append %s-%d: %w", p.topic.name, p.number, err)
 	if noSpace(err) {
 		s.space.met()
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	if corrupt := (*CorruptError)(nil); errors.As(err, &corrupt) {
+		return err
 	}
 	return s.fail(err)
 }

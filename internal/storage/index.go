@@ -22,6 +22,8 @@ const flushEntries = 170
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+func crc32c(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
 // indexEntry points at a batch. Its time and checksum cover what lies before
 // it, so that an entry is complete when it is made.
 type indexEntry struct {
@@ -39,11 +41,11 @@ func (e indexEntry) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, e.pos)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.maxTS))
 	b = binary.BigEndian.AppendUint32(b, e.prefix)
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+	return binary.BigEndian.AppendUint32(b, crc32c(b[start:]))
 }
 
 func decodeEntry(b []byte) (indexEntry, bool) {
-	if len(b) < entryLen || crc32.Checksum(b[:20], castagnoli) != binary.BigEndian.Uint32(b[20:]) {
+	if len(b) < entryLen || crc32c(b[:20]) != binary.BigEndian.Uint32(b[20:]) {
 		return indexEntry{}, false
 	}
 	return indexEntry{
@@ -130,11 +132,13 @@ func (x *index) full() bool {
 var errIndex = errors.New("index entry is damaged")
 
 func (x *index) read(k int) (indexEntry, error) {
-	var b [entryLen]byte
-	if _, err := x.f.ReadAt(b[:], int64(k)*entryLen); err != nil {
+	w := windows.Get().(*window)
+	defer windows.Put(w)
+	b := w.b[:entryLen]
+	if _, err := x.f.ReadAt(b, int64(k)*entryLen); err != nil {
 		return indexEntry{}, fmt.Errorf("%w: %w", errIndex, err)
 	}
-	e, ok := decodeEntry(b[:])
+	e, ok := decodeEntry(b)
 	if !ok {
 		return indexEntry{}, errIndex
 	}

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"fmt"
-	"hash/crc32"
 	"io"
 
 	"github.com/weirstream/weir/internal/batch"
@@ -181,7 +180,7 @@ func (e *Extent) sum(b []byte, pos int64) (int64, error) {
 			return 0, e.seg.corrupt(e.checked, -1, reason)
 		}
 		if at+n <= int64(len(b)) {
-			if crc := crc32.Checksum(b[at+prefixLen+4:at+n], castagnoli); crc != h.CRC() {
+			if crc := crc32c(b[at+prefixLen+4 : at+n]); crc != h.CRC() {
 				return 0, e.seg.corrupt(e.checked, h.BaseOffset(), fmt.Sprintf("checksum of the batch is %08x, its header says %08x", crc, h.CRC()))
 			}
 			return n, nil

@@ -332,7 +332,7 @@ func (s *segment) checkBatch(pos, limit int64) (int64, error) {
 		return 0, s.corrupt(pos, -1, reason)
 	}
 	offset, want := h.BaseOffset(), h.CRC()
-	crc := crc32.Checksum(h[prefixLen+4:], castagnoli)
+	crc := crc32c(h[prefixLen+4:])
 	for at := int64(batch.HeaderLen); at < n; {
 		c := min(int64(len(w.b)), n-at)
 		if err := readFull(s.log, w.b[:c], pos+at); err != nil {

@@ -1,0 +1,203 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/weirstream/weir/internal/vfs"
+)
+
+// faultRun appends until something fails, and returns the batches that were
+// acknowledged, by partition, and the failure.
+func faultRun(s *Store, rounds int) (acked [3][]byte, err error) {
+	for i := range rounds {
+		as := []Append{{Partition: s.Partition(ordersID, int32(i%3)), Batches: text(1, strings.Repeat("x", i%300))}}
+		if i%5 == 0 {
+			as = append(as, Append{Partition: s.Partition(ordersID, int32((i+1)%3)), Batches: text(2, fmt.Sprint("y", i))})
+		}
+		lsn, err := s.Commit(context.Background(), as)
+		if err == nil {
+			err = s.Wait(context.Background(), lsn, Durable)
+		}
+		if err != nil {
+			return acked, err
+		}
+		for _, a := range as {
+			_, n := a.Partition.ID()
+			acked[n] = append(acked[n], a.Batches...)
+		}
+	}
+	return acked, nil
+}
+
+// TestEveryFailure fails each write, sync, create, rename and truncation of a
+// workload in turn with EIO. Whoever was told that a batch is durable finds it
+// after a restart; after a failure nothing more is accepted.
+func TestEveryFailure(t *testing.T) {
+	for _, mode := range []Durability{Sync, OS} {
+		failures := 0
+		for _, op := range []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpCreate, vfs.OpRename, vfs.OpSyncDir, vfs.OpTruncate, vfs.OpPreallocate, vfs.OpOpen} {
+			for n := 1; n < 400; n += 1 + n/12 {
+				hit, err := failOnce(mode, op, n, syscall.EIO)
+				if err != nil {
+					t.Fatalf("mode %d, %s number %d: %v", mode, op, n, err)
+				}
+				if !hit {
+					break
+				}
+				failures++
+			}
+		}
+		t.Logf("mode %d: %d failures", mode, failures)
+	}
+}
+
+func failOnce(mode Durability, op vfs.Op, n int, errno error) (hit bool, err error) {
+	mem := vfs.NewMem()
+	fs := vfs.Inject(mem)
+	cfg := smallConfig(fs)
+	cfg.Durability, cfg.MaxOpenFiles = mode, 3
+	s, err := Open(cfg)
+	if err != nil {
+		return false, err
+	}
+	if err := s.Recover([]TopicSpec{orders}); err != nil {
+		return false, err
+	}
+	fs.Add(vfs.Rule{Op: op, From: n, Count: 1, Err: errno})
+	before := fs.Count(op)
+	acked, failure := faultRun(s, 250)
+	hit = fs.Count(op)-before >= n
+	if failure != nil {
+		if !errors.Is(failure, ErrStorage) || !errors.Is(failure, errno) {
+			return hit, fmt.Errorf("the failure does not tell what it is: %w", failure)
+		}
+		select {
+		case <-s.Failed():
+		default:
+			return hit, errors.New("Failed is not closed")
+		}
+		if _, err := faultRun(s, 3); !errors.Is(err, ErrStorage) {
+			return hit, fmt.Errorf("after the failure: %w", err)
+		}
+	}
+	clone := powerCut(mem, uint64(n))
+	if mode == OS {
+		clone = killed(mem)
+	}
+	_ = s.Close(context.Background())
+	cfg.FS = clone
+	s, err = Open(cfg)
+	if err != nil {
+		return hit, err
+	}
+	if err := s.Recover([]TopicSpec{orders}); err != nil {
+		return hit, err
+	}
+	for k, want := range acked {
+		got, err := readAll(s.Partition(ordersID, int32(k)), 0, 1000)
+		if err != nil {
+			return hit, err
+		}
+		if !bytes.HasPrefix(got, want) {
+			return hit, fmt.Errorf("partition %d lost what was acknowledged", k)
+		}
+	}
+	return hit, s.Close(context.Background())
+}
+
+// TestRule9FullDisk: a segment write without space is cut back and refused; the
+// store lives, reads go on, and appends go on once there is space. Nothing that
+// was refused is seen, now or after a restart.
+func TestRule9FullDisk(t *testing.T) {
+	for _, mode := range []Durability{Sync, OS} {
+		for _, short := range []bool{false, true} {
+			t.Run(fmt.Sprint(mode, short), func(t *testing.T) {
+				mem := vfs.NewMem()
+				fs := vfs.Inject(mem)
+				cfg := smallConfig(fs)
+				cfg.Durability = mode
+				s := mustOpen(t, cfg, orders)
+				p, q := s.Partition(ordersID, 0), s.Partition(ordersID, 1)
+				want := text(1, "before")
+				put(t, s, p, want)
+				put(t, s, q, text(1, "before"))
+				second := p.active().log.name
+				if mode == OS {
+					second = q.active().log.name
+				}
+				for _, single := range []bool{true, false} {
+					fs.Add(vfs.Rule{Op: vfs.OpWrite, Path: second, Err: syscall.ENOSPC, Short: short},
+						vfs.Rule{Op: vfs.OpPreallocate, Path: second, Err: syscall.ENOSPC, Short: short})
+					s.space.low.Store(false)
+					as := []Append{{Partition: s.Partition(ordersID, map[Durability]int32{Sync: 0, OS: 1}[mode]), Batches: text(3, "refused")}}
+					if !single {
+						as = []Append{{Partition: p, Batches: text(3, "refused")}, {Partition: q, Batches: text(3, "refused")}}
+					}
+					if _, err := s.Commit(context.Background(), as); !errors.Is(err, ErrNoSpace) || errors.Is(err, ErrStorage) {
+						t.Fatalf("Commit on a full disk: %v", err)
+					}
+					if _, _, err := commit(s, q, text(1, "x")); !errors.Is(err, ErrNoSpace) {
+						t.Errorf("while the reserve is used: %v", err)
+					}
+					if got := mustRead(t, p, 0); !bytes.Equal(got, want) {
+						t.Error("reads do not go on")
+					}
+					fs.Clear()
+				}
+				checkSize(t, mem, p)
+				checkSize(t, mem, q)
+				clone := killed(mem)
+				s.space.low.Store(false) // what the ballast does when there is space
+				after := text(1, "after")
+				if a := put(t, s, p, after); a.Base != 1 {
+					t.Errorf("base %d after refusals", a.Base)
+				}
+				mustClose(t, s)
+				cfg.FS = clone
+				s = mustOpen(t, cfg, orders)
+				defer mustClose(t, s)
+				if got := mustRead(t, s.Partition(ordersID, 0), 0); !bytes.Equal(got, want) {
+					t.Error("a refused batch is there after a restart")
+				}
+			})
+		}
+	}
+}
+
+// checkSize: nothing stands behind the log's end.
+func checkSize(t *testing.T, fs vfs.FS, p *Partition) {
+	t.Helper()
+	seg := p.active()
+	if info, err := fs.Stat(seg.log.name); err != nil || info.Size != seg.size.Load() {
+		t.Errorf("%s has %d bytes, the log %d (%v)", seg.log.name, info.Size, seg.size.Load(), err)
+	}
+}
+
+// TestRule9CutBackLater: when not even cutting back works, it is made good
+// before the next write.
+func TestRule9CutBackLater(t *testing.T) {
+	mem := vfs.NewMem()
+	fs := vfs.Inject(mem)
+	s := mustOpen(t, smallConfig(fs), orders)
+	defer mustClose(t, s)
+	p := s.Partition(ordersID, 0)
+	put(t, s, p, text(1, "x"))
+	name := p.active().log.name
+	fs.Add(vfs.Rule{Op: vfs.OpWrite, Path: name, Err: syscall.ENOSPC, Short: true}, vfs.Rule{Op: vfs.OpTruncate, Path: name, Err: syscall.ENOSPC})
+	if _, _, err := commit(s, p, text(20, "refused")); !errors.Is(err, ErrNoSpace) {
+		t.Fatal(err)
+	}
+	fs.Clear()
+	if info, err := mem.Stat(name); err != nil || info.Size == p.active().size.Load() {
+		t.Fatal("the test needs a rest behind the end", err)
+	}
+	s.space.low.Store(false)
+	put(t, s, p, text(1, "y"))
+	checkSize(t, mem, p)
+}

@@ -1,0 +1,101 @@
+package storage
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/weirstream/weir/internal/batch"
+	"github.com/weirstream/weir/internal/vfs"
+)
+
+// TestOffsetForTime compares with a walk over all records, whose timestamps are
+// in no order.
+func TestOffsetForTime(t *testing.T) {
+	cfg := smallConfig(vfs.NewMem())
+	s := mustOpen(t, cfg, orders)
+	p := s.Partition(ordersID, 0)
+	if o, ts, _, err := p.MaxTimestamp(); o != -1 || ts != -1 || err != nil {
+		t.Fatalf("empty log: MaxTimestamp %d, %d, %v", o, ts, err)
+	}
+	rng := rand.New(rand.NewPCG(9, 9))
+	var all []batch.Record
+	for i := range 150 {
+		rs := make([]batch.Record, 1+rng.IntN(3))
+		for k := range rs {
+			rs[k] = batch.Record{Timestamp: int64(10*i + rng.IntN(120)), Value: make([]byte, rng.IntN(100))}
+		}
+		a := put(t, s, p, batch.Build(batch.BuildOptions{}, rs...))
+		for k := range rs {
+			rs[k].Offset = a.Base + int64(k)
+		}
+		all = append(all, rs...)
+	}
+	check := func() {
+		t.Helper()
+		largest := all[0]
+		for _, r := range all {
+			if r.Timestamp > largest.Timestamp {
+				largest = r
+			}
+		}
+		if o, ts, _, err := p.MaxTimestamp(); err != nil || o != largest.Offset || ts != largest.Timestamp {
+			t.Fatalf("MaxTimestamp: %d at %d, %v; want %d at %d", ts, o, err, largest.Timestamp, largest.Offset)
+		}
+		for at := int64(-5); at < largest.Timestamp+5; at += 7 {
+			want := int64(-1)
+			for _, r := range all {
+				if r.Timestamp >= at {
+					want = r.Offset
+					break
+				}
+			}
+			o, ts, _, ok, err := p.OffsetForTime(at)
+			if err != nil || ok != (want >= 0) || ok && (o != want || ts < at) {
+				t.Fatalf("time %d: offset %d (%d) %t %v, want %d", at, o, ts, ok, err, want)
+			}
+		}
+	}
+	check()
+	mustClose(t, s)
+	s = mustOpen(t, cfg, orders)
+	defer mustClose(t, s)
+	p = s.Partition(ordersID, 0)
+	check()
+}
+
+// TestLookupsStopAtHigh: a record that is not durable yet is not found.
+func TestLookupsStopAtHigh(t *testing.T) {
+	fs := newHeldSync()
+	s := mustOpen(t, smallConfig(fs), orders)
+	p := s.Partition(ordersID, 0)
+	put(t, s, p, textAt(1, "durable", 100))
+	fs.hold()
+	as := []Append{{Partition: p, Batches: textAt(1, "not yet", 200)}}
+	lsn, err := s.Commit(context.Background(), as)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, ok, err := p.OffsetForTime(150); ok || err != nil {
+		t.Errorf("found what is not durable (%v)", err)
+	}
+	if o, ts, _, err := p.MaxTimestamp(); o != 0 || ts != 100 || err != nil {
+		t.Errorf("MaxTimestamp: %d at %d, %v", ts, o, err)
+	}
+	if o := p.Offsets(); o.High != 1 || o.End != 2 || o.Stable != 1 {
+		t.Errorf("offsets %+v", o)
+	}
+	e, err := p.Read(0, 1000, 2)
+	if err != nil || e.Len() != len(textAt(1, "durable", 100)) {
+		t.Errorf("read %d bytes, %v", e.Len(), err)
+	}
+	e.Release()
+	fs.free()
+	if err := s.Wait(context.Background(), lsn, Durable); err != nil {
+		t.Fatal(err)
+	}
+	if o, _, _, ok, err := p.OffsetForTime(150); !ok || o != 1 || err != nil {
+		t.Errorf("offset %d %t %v", o, ok, err)
+	}
+	mustClose(t, s)
+}

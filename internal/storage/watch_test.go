@@ -1,0 +1,105 @@
+package storage
+
+import (
+	"context"
+	"testing"
+
+	"github.com/weirstream/weir/internal/vfs"
+)
+
+func woken(w *Watcher) bool {
+	select {
+	case <-w.C:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestWatcherCountsBytes(t *testing.T) {
+	s := mustOpen(t, smallConfig(vfs.NewMem()), orders)
+	defer mustClose(t, s)
+	p, q := s.Partition(ordersID, 0), s.Partition(ordersID, 1)
+	b := text(1, "0123456789")
+	n := len(b)
+	put(t, s, p, b)
+	put(t, s, p, text(1, "0123456789"))
+
+	w := NewWatcher(3 * n)
+	p.Watch(w, 1) // one batch counts at once
+	q.Watch(w, 0)
+	if woken(w) {
+		t.Fatal("woken by one batch of three")
+	}
+	put(t, s, p, text(1, "0123456789"))
+	if woken(w) {
+		t.Fatal("woken by two batches of three")
+	}
+	put(t, s, q, text(1, "0123456789"))
+	if !woken(w) {
+		t.Fatal("not woken by three batches on two partitions")
+	}
+	p.Unwatch(w)
+	p.Unwatch(w)
+	q.Unwatch(w)
+	put(t, s, p, text(1, "0123456789"))
+	if woken(w) {
+		t.Error("woken after Unwatch")
+	}
+
+	w = NewWatcher(4 * n)
+	p.Watch(w, 0)
+	if !woken(w) {
+		t.Error("four batches that were there before do not count")
+	}
+	p.Unwatch(w)
+}
+
+// TestWatcherAcrossSegments: what is there counts in whole, wherever it lies.
+func TestWatcherAcrossSegments(t *testing.T) {
+	cfg := smallConfig(vfs.NewMem())
+	s := mustOpen(t, cfg, orders)
+	total := 0
+	for _, b := range fill(t, s, s.Partition(ordersID, 0), 80) {
+		total += len(b)
+	}
+	mustClose(t, s)
+	s = mustOpen(t, cfg, orders)
+	defer mustClose(t, s)
+	p := s.Partition(ordersID, 0)
+	for _, more := range []int{0, 1} {
+		w := NewWatcher(total + more)
+		p.Watch(w, 0)
+		if woken(w) != (more == 0) {
+			t.Errorf("%d bytes are there, asked for %d more", total, more)
+		}
+		p.Unwatch(w)
+	}
+}
+
+// TestWatcherWaitsForDurable: the high watermark wakes, not the append.
+func TestWatcherWaitsForDurable(t *testing.T) {
+	fs := newHeldSync()
+	s := mustOpen(t, smallConfig(fs), orders)
+	p := s.Partition(ordersID, 0)
+	put(t, s, s.Partition(ordersID, 1), text(1, "so that the journal has a file"))
+	fs.hold()
+	w := NewWatcher(1)
+	p.Watch(w, 0)
+	_, lsn, err := commit(s, p, text(1, "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Wait(context.Background(), lsn, Written); err != nil {
+		t.Fatal(err)
+	}
+	if woken(w) {
+		t.Error("woken before the sync")
+	}
+	fs.free()
+	<-w.C
+	mustClose(t, s)
+	if !woken(w) {
+		t.Error("not woken by Close")
+	}
+}

@@ -17,6 +17,9 @@ import (
 // virtual machines of a loaded machine are slow, and no figure is taken from it.
 const patience = 60 * time.Second
 
+// longest bounds a program that is run to its end.
+const longest = 4 * time.Minute
+
 // process is a program that runs beside the test, line by line.
 type process struct {
 	t    *testing.T
@@ -121,8 +124,8 @@ func (p *process) finish() string {
 	p.t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(patience):
-		p.t.Fatalf("%s did not end within %v; it printed:\n%s", p.name, patience, p.output())
+	case <-time.After(longest):
+		p.t.Fatalf("%s did not end within %v; it printed:\n%s", p.name, longest, p.output())
 	}
 	p.ended = true
 	if err := p.cmd.Wait(); err != nil {

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"maps"
 	"strings"
 	"testing"
 
@@ -42,7 +43,7 @@ func TestEveryNumberCanBeWrong(t *testing.T) {
 		{"fraud-alerts", func(a *answers) { a.announcedReturns++ }},
 		{"customers with", func(a *answers) { a.bursts = nil }},
 		{"customers with", func(a *answers) { a.bursts = other(a.bursts) }},
-		{"fraud-alerts", func(a *answers) { a.announcedBursts = append(a.announcedBursts, a.announcedBursts[0]) }},
+		{"fraud-alerts", func(a *answers) { a.announcedBursts = append(a.announcedBursts[:1:1], a.announcedBursts...) }},
 		{"pairs of products", func(a *answers) { a.totals.Pairs-- }},
 		{"invoices with the pair", func(a *answers) { a.totals.TopCount++ }},
 		{"invoices with the pair", func(a *answers) { a.totals.TopPair.First = "another" }},
@@ -50,7 +51,8 @@ func TestEveryNumberCanBeWrong(t *testing.T) {
 		{"dead letters of fraud", func(a *answers) { a.totals.BadFraud = 0 }},
 		{"dead letters of recommendations", func(a *answers) { a.totals.BadBaskets-- }},
 	} {
-		got := expectedOfTheDay(t)
+		got := want
+		got.committed = maps.Clone(want.committed)
 		if rows := compare(got, want); wrong(rows) != 0 {
 			t.Fatalf("the file disagrees with itself: %v", rows)
 		}

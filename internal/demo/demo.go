@@ -37,10 +37,15 @@ const (
 	redraw    = 5                // ticks; at most 10 times a second
 	patience  = 15 * time.Second // without any progress
 	finishing = 15 * time.Second // to read back and ask for offsets
+
+	// A broker in this process answers at once or is in trouble: clients do not
+	// repeat requests for long, nor wait long before they do.
+	requestPatience = 5 * time.Second
+	requestPause    = 250 * time.Millisecond
 )
 
 func (c Config) clientOpts(name string) []kgo.Opt {
-	return append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID("weir-demo-" + name)}, c.Client...)
+	return append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID(name), kgo.RetryTimeout(requestPatience), kgo.MetadataMinAge(requestPause)}, c.Client...)
 }
 
 // run is one day on the stage.
@@ -109,7 +114,7 @@ func Run(ctx context.Context, cfg Config) error {
 // play runs everything between the first topic and the last member's farewell.
 func (r *run) play(ctx context.Context) (answers, reports, error) {
 	client, err := kgo.NewClient(append(r.cfg.clientOpts("shop"),
-		kgo.ProducerLinger(0), kgo.RecordRetries(6), kgo.RecordDeliveryTimeout(patience))...)
+		kgo.ProducerLinger(0), kgo.RecordRetries(2), kgo.AllowIdempotentProduceCancellation())...)
 	if err != nil {
 		return answers{}, reports{}, err
 	}
@@ -127,7 +132,9 @@ func (r *run) play(ctx context.Context) (answers, reports, error) {
 	if err := r.startMembers(); err != nil {
 		return answers{}, reports{}, err
 	}
-	err = r.loop(ctx)
+	if err = r.loop(ctx); err != nil {
+		r.giveUp(err)
+	}
 	if stopErr := stopAll(r.members); err == nil {
 		err = stopErr
 	}
@@ -183,8 +190,7 @@ func (r *run) loop(ctx context.Context) error {
 			v := r.look(now)
 			done := r.step(now, v)
 			if n%redraw == 0 || done {
-				v.events = r.events
-				r.screen.show(v)
+				r.show(v)
 			}
 			if done || r.out.err != nil {
 				return r.out.err
@@ -194,6 +200,22 @@ func (r *run) loop(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// giveUp says so before the applications are stopped: upon a broker that answers
+// no more their farewell takes a while.
+func (r *run) giveUp(err error) {
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	r.say("stopping the applications: %v", err)
+	r.show(r.look(time.Now()))
+}
+
+// show draws a view and what has happened until now.
+func (r *run) show(v view) {
+	v.events = r.events
+	r.screen.show(v)
 }
 
 // collect gathers the answers from the states, the committed offsets and the

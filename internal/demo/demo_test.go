@@ -6,21 +6,25 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weirstream/weir/broker/brokertest"
 	"github.com/weirstream/weir/internal/demo/shop"
+	"github.com/weirstream/weir/internal/vfs"
 )
 
 // bubble runs a test on virtual time. The broker recycles its answers, and the
@@ -201,6 +205,24 @@ func TestBrokerGone(t *testing.T) {
 		err := day(t.Context(), b, out, nil)
 		if err == nil || !(strings.Contains(err.Error(), "nothing has moved") || strings.Contains(err.Error(), "did not take line")) {
 			t.Errorf("Run: %v, want a sentence about a broker that is gone", err)
+		}
+	})
+}
+
+// TestDiskFull: the broker refuses what it cannot store, and the run says so
+// before it ends.
+func TestDiskFull(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := brokertest.Start(t, brokertest.WithLogger(slog.New(slog.DiscardHandler)))
+		var out bytes.Buffer
+		err := day(t.Context(), b, &watcher{w: &out, for_: "stopping", then: func() {
+			b.Files().Add(vfs.Rule{Op: vfs.OpWrite, Match: func(name string) bool { return strings.Contains(name, "/topics/") }, Err: syscall.ENOSPC})
+		}}, nil)
+		if !errors.Is(err, kerr.KafkaStorageError) || !strings.Contains(err.Error(), "did not take line 1555") {
+			t.Errorf("Run: %v, want the broker's error and the line", err)
+		}
+		if !regexp.MustCompile(`(?m)^ +[4-9]\.\d s  stopping the applications: .*KAFKA_STORAGE_ERROR`).MatchString(out.String()) {
+			t.Errorf("the reason is not told at once:\n%s", out.String())
 		}
 	})
 }

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/weirstream/weir"
 )
 
@@ -29,7 +27,7 @@ type member struct {
 // newMember makes a member that is not running yet.
 func newMember(cfg Config, group, name string, handle lineHandler) (*member, error) {
 	app, err := weir.New(weir.Config{
-		Brokers: cfg.Brokers, Group: group, Client: append([]kgo.Opt{kgo.ClientID(name)}, cfg.Client...),
+		Brokers: cfg.Brokers, Group: group, Client: cfg.clientOpts(name),
 		HeartbeatInterval: heartbeat, RebalanceTimeout: 10 * time.Second, DrainTimeout: 3 * time.Second,
 	})
 	if err != nil {

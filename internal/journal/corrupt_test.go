@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"testing"
@@ -179,6 +180,67 @@ func TestFramesBehindATornOneNeverComeBack(t *testing.T) {
 			}
 			checkFrames(t, frames, want)
 		})
+	}
+}
+
+// A file whose first frame was torn, recycled in a life that begins with the
+// same LSN: behind the new frame the old ones follow, whole, in sequence, at the
+// very place. Only the incarnation tells them apart.
+func TestOldFramesInARecycledFileAreNotTaken(t *testing.T) {
+	mem := vfs.NewMem()
+	cfg := testConfig(mem)
+	j, st, _ := start(t, cfg, State{})
+	place := j.Next()
+	for i := range 3 {
+		put(t, j, newEntry(0, int64(i), 100))
+	}
+	closed(t, j)
+	flip(t, mem, j.fileName(place.File), place.Offset+70)
+	j, _ = Open(cfg, st)
+	for _, off := range []int64{1, 2} { // the frames behind were written with it
+		at := place.Offset + off*FrameBytes(int64(len(newBatch(0, 100, 0))), 1)
+		rewriteSynced(t, mem, j.fileName(place.File), at)
+	}
+	j, st, frames := start(t, cfg, st)
+	checkFrames(t, frames, nil)
+	closed(t, j)
+	j, st, _ = start(t, cfg, st)
+	if len(j.mu.spares) != 1 {
+		t.Fatalf("%d spares, want the torn file", len(j.mu.spares))
+	}
+	want := []seen{put(t, j, newEntry(0, 9, 100))}
+	closed(t, j)
+	_, frames, err := replay(cfg, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkFrames(t, frames, want)
+}
+
+// rewriteSynced makes a frame say that nothing was synced when it was written.
+func rewriteSynced(t *testing.T, fs vfs.FS, name string, off int64) {
+	t.Helper()
+	f, err := fs.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, 4096)
+	if _, err := readFull(f, b, off); err != nil {
+		t.Fatal(err)
+	}
+	h, ok := decodeHead(b)
+	if !ok {
+		t.Fatalf("no frame at %d", off)
+	}
+	clear(b[16:24])
+	crc, err := sumFrame(b[:h.length], int(h.entries))
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.BigEndian.PutUint32(b[36:], crc)
+	if _, err := f.WriteAt(b[:h.length], off); err != nil {
+		t.Fatal(err)
 	}
 }
 

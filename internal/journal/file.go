@@ -133,6 +133,9 @@ func (j *Journal) keepSpare(path string) error {
 // the frames may stand in the page cache only, and the frames of the new
 // incarnation will say that they are synced.
 func (j *Journal) syncReplayed() error {
+	if len(j.mu.files) == 0 {
+		return nil
+	}
 	for _, seq := range j.mu.files {
 		if seq > j.end.File {
 			break

@@ -279,6 +279,35 @@ func TestReserveIsFairAndBounded(t *testing.T) {
 	})
 }
 
+func TestReserveDoesNotOvertake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig(vfs.NewMem())
+		cfg.BufferBytes = 1000
+		j, _, _ := start(t, cfg, State{})
+		if err := j.Reserve(t.Context(), 500); err != nil {
+			t.Fatal(err)
+		}
+		order := make(chan int64, 2)
+		for _, n := range []int64{800, 10} {
+			go func() {
+				if err := j.Reserve(t.Context(), n); err != nil {
+					t.Error(err)
+				}
+				order <- n
+			}()
+			synctest.Wait()
+		}
+		if len(order) != 0 {
+			t.Errorf("a frame of %d bytes overtook one that waits", <-order)
+		}
+		j.Cancel(500)
+		if first, second := <-order, <-order; first+second != 810 {
+			t.Errorf("got %d and %d", first, second)
+		}
+		closed(t, j)
+	})
+}
+
 func TestAppendRefusesWhatCannotBeAFrame(t *testing.T) {
 	cfg := testConfig(vfs.NewMem())
 	cfg.BufferBytes = 1 << 20

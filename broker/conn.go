@@ -25,6 +25,10 @@ const (
 	maxPending = 4 << 20
 )
 
+// lastWords is how long a client whose connection is being closed has to take the
+// answers that were ready.
+const lastWords = 5 * time.Second
+
 // conn is one client connection: a goroutine that reads, checks and appends,
 // and one that writes the answers in order. The reader owns the connection: it
 // makes the writer end by closing queue, and the writer closes the socket.
@@ -52,6 +56,7 @@ func newConn(b *Broker, nc net.Conn, advertise endpoint) *conn {
 		drained: make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(b.ctx)
+	context.AfterFunc(c.ctx, func() { nc.Close() }) // wakes who is stuck in it
 	c.frames = frameReader{src: nc, budget: b.budget, max: b.settings.MaxRequestBytes, idle: b.settings.MaxIdle, stop: b.stopping}
 	return c
 }
@@ -79,6 +84,7 @@ func (c *conn) readLoop() {
 	}
 	c.b.logClosed(c, err)
 	close(c.hurry)
+	_ = c.net.SetWriteDeadline(time.Now().Add(lastWords)) // fails only on a closed connection
 }
 
 func (c *conn) readAll() (err error) {

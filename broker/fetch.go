@@ -178,7 +178,12 @@ func (p *fetchPartition) read(f *fetch, total int) int16 {
 	case p.maxBytes < 0:
 		return kerr.UnknownServerError.Code
 	case p.offset >= end:
-		return 0
+		// Nothing to read, but the read tells of a topic that was deleted.
+		_, err := p.log.Read(p.offset, 0, end)
+		if err == nil || errors.Is(err, storage.ErrOffsetOutOfRange) {
+			return 0 // the offset may lie between what is durable and the end
+		}
+		return p.failed(f, err)
 	}
 	room := min(int(p.maxBytes), f.maxBytes-total)
 	// The first batch of the answer comes whatever its size (KIP-74).

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/weirstream/weir/internal/storage"
 )
 
@@ -90,7 +92,7 @@ func (w *answerWriter) answer(s *slot) error {
 		return err
 	}
 	if err := w.waitFor(s); err != nil {
-		if len(s.acked) == 0 || !errors.Is(err, storage.ErrStorage) {
+		if s.api.key != kmsg.Produce || !errors.Is(err, storage.ErrStorage) {
 			return err
 		}
 		s.failProduced()

@@ -35,11 +35,15 @@ func WithDurability(d string) Option { return func(b *Broker) { b.config.Durabil
 // WithLogger hears what the broker logs; the default is the test's own log.
 func WithLogger(l *slog.Logger) Option { return func(b *Broker) { b.config.Logger = l } }
 
+// WithFS keeps the data in another file system. Crash and Kill need the default.
+func WithFS(fs vfs.FS) Option { return func(b *Broker) { b.base = fs } }
+
 // Broker is a broker in memory.
 type Broker struct {
 	t       testing.TB
 	config  broker.Config
-	disk    *vfs.Mem
+	base    vfs.FS   // of WithFS
+	disk    *vfs.Mem // otherwise
 	files   *vfs.Faulty
 	current atomic.Pointer[broker.Broker]
 }
@@ -63,7 +67,11 @@ func Start(t testing.TB, opts ...Option) *Broker {
 
 func (b *Broker) open() {
 	b.t.Helper()
-	b.files = vfs.Inject(b.disk)
+	if b.base != nil {
+		b.files = vfs.Inject(b.base)
+	} else {
+		b.files = vfs.Inject(b.disk)
+	}
 	b.config.FS = b.files
 	now, err := broker.Open(context.Background(), b.config)
 	if err != nil {

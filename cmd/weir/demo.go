@@ -2,9 +2,8 @@ package main
 
 import (
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
+	"regexp"
 
 	"golang.org/x/term"
 )
@@ -18,12 +17,14 @@ func stdoutSize() (columns, rows int) {
 	return columns, rows
 }
 
+// goRun is where "go run" puts a program: a directory for its work, or its cache.
+var goRun = regexp.MustCompile(`/go-build[0-9]*/`)
+
 // program is what a user types to run this program again: its name as it was
 // typed, or, where "go run" has built it into a directory that goes away,
 // "go run" once more.
 func program(arg0 string) string {
-	arg0 = filepath.ToSlash(arg0)
-	if strings.Contains(arg0, "/go-build") && path.Base(path.Dir(arg0)) == "exe" {
+	if goRun.MatchString(filepath.ToSlash(arg0)) {
 		return "go run ./cmd/weir"
 	}
 	return arg0

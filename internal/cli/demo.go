@@ -145,14 +145,24 @@ func (a *app) playDemo(ctx context.Context, stage demoStage) error {
 	} else if cfg.Pace == 0 {
 		cfg.Pace = demoPacePlain
 	}
-	err := demo.Run(ctx, cfg)
-	if errors.Is(err, demo.ErrUsed) {
-		return fmt.Errorf("data directory %s: %w; remove the directory, or name another with --data", stage.dir, err)
-	}
+	err := demoResult(demo.Run(ctx, cfg), stage.dir)
 	if !stage.keep || (err != nil && !errors.Is(err, demo.ErrWrong)) {
 		return err
 	}
 	return errors.Join(err, a.keepDemo(ctx, stage))
+}
+
+// demoResult gives an error its exit code. What the clients say of the embedded
+// broker is a failure of the demonstration, not an unreachable broker.
+func demoResult(err error, dir string) error {
+	var exit *exitError
+	switch {
+	case err == nil, errors.As(err, &exit), errors.Is(err, context.Canceled), brokenPipe(err):
+		return err
+	case errors.Is(err, demo.ErrUsed):
+		err = fmt.Errorf("data directory %s: %w; remove the directory, or name another with --data", dir, err)
+	}
+	return &exitError{ExitFailed, err}
 }
 
 // keepDemo leaves the broker to whoever wants to look around.

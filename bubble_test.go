@@ -16,23 +16,25 @@ func inBubble(t *testing.T, scenario func(*cluster)) {
 	})
 }
 
-func TestOrderPerPartition(t *testing.T)         { inBubble(t, orderPerPartition) }
-func TestAtLeastOnceOverCrashes(t *testing.T)    { inBubble(t, atLeastOnceOverCrashes) }
-func TestCommitOnlyContiguous(t *testing.T)      { inBubble(t, commitOnlyContiguous) }
-func TestCleanHandOver(t *testing.T)             { inBubble(t, cleanHandOver) }
-func TestSecondMemberTakesItsShare(t *testing.T) { inBubble(t, secondMemberTakesItsShare) }
-func TestDeadMember(t *testing.T)                { inBubble(t, deadMember) }
-func TestFencedMember(t *testing.T)              { inBubble(t, fencedMember) }
-func TestPermanent(t *testing.T)                 { inBubble(t, permanent) }
-func TestAttemptsUsedUp(t *testing.T)            { inBubble(t, attemptsUsedUp) }
-func TestDecodeFailure(t *testing.T)             { inBubble(t, decodeFailure) }
-func TestDeadLetterNotAcked(t *testing.T)        { inBubble(t, deadLetterNotAcked) }
-func TestDeadLetterRefused(t *testing.T)         { inBubble(t, deadLetterRefused) }
-func TestNoDeadLetter(t *testing.T)              { inBubble(t, noDeadLetter) }
-func TestProduceAwaited(t *testing.T)            { inBubble(t, produceAwaited) }
-func TestProduceRefused(t *testing.T)            { inBubble(t, produceRefused) }
-func TestPanic(t *testing.T)                     { inBubble(t, panicIsAFailedAttempt) }
-func TestSlowPartition(t *testing.T)             { inBubble(t, slowPartition) }
-func TestStopDuringBackoff(t *testing.T)         { inBubble(t, stopDuringBackoff) }
-func TestHandlerThatDoesNotReturn(t *testing.T)  { inBubble(t, handlerThatDoesNotReturn) }
-func TestDrainTimeout(t *testing.T)              { inBubble(t, drainTimeout) }
+func TestOrderPerPartition(t *testing.T)           { inBubble(t, orderPerPartition) }
+func TestAtLeastOnceOverCrashes(t *testing.T)      { inBubble(t, atLeastOnceOverCrashes) }
+func TestCommitOnlyContiguous(t *testing.T)        { inBubble(t, commitOnlyContiguous) }
+func TestCleanHandOver(t *testing.T)               { inBubble(t, cleanHandOver) }
+func TestSecondMemberTakesItsShare(t *testing.T)   { inBubble(t, secondMemberTakesItsShare) }
+func TestDeadMember(t *testing.T)                  { inBubble(t, deadMember) }
+func TestFencedMember(t *testing.T)                { inBubble(t, fencedMember) }
+func TestPermanent(t *testing.T)                   { inBubble(t, permanent) }
+func TestAttemptsUsedUp(t *testing.T)              { inBubble(t, attemptsUsedUp) }
+func TestDecodeFailure(t *testing.T)               { inBubble(t, decodeFailure) }
+func TestDeadLetterNotAcked(t *testing.T)          { inBubble(t, deadLetterNotAcked) }
+func TestDeadLetterRefused(t *testing.T)           { inBubble(t, deadLetterRefused) }
+func TestNoDeadLetter(t *testing.T)                { inBubble(t, noDeadLetter) }
+func TestProduceAwaited(t *testing.T)              { inBubble(t, produceAwaited) }
+func TestProduceRefused(t *testing.T)              { inBubble(t, produceRefused) }
+func TestPanic(t *testing.T)                       { inBubble(t, panicIsAFailedAttempt) }
+func TestSlowPartition(t *testing.T)               { inBubble(t, slowPartition) }
+func TestStopDuringBackoff(t *testing.T)           { inBubble(t, stopDuringBackoff) }
+func TestHandlerThatDoesNotReturn(t *testing.T)    { inBubble(t, handlerThatDoesNotReturn) }
+func TestDrainTimeout(t *testing.T)                { inBubble(t, drainTimeout) }
+func TestStopFinishesTheRecordInHand(t *testing.T) { inBubble(t, stopFinishesTheRecordInHand) }
+func TestReturnedPartitionWaits(t *testing.T)      { inBubble(t, returnedPartitionWaits) }

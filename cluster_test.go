@@ -56,13 +56,15 @@ func (c *cluster) topic(name string, partitions int32) string {
 	return name
 }
 
-// produce writes n records to each partition: value "0", "1" … in each.
+// produce writes n records to each partition: value "0", "1" … in each. They
+// are two hours old, as the records of a topic that an application is new to.
 func (c *cluster) produce(topic string, partitions int32, n int) {
 	c.t.Helper()
 	var recs []*kgo.Record
+	old := time.Now().Add(-2 * time.Hour)
 	for p := range partitions {
 		for i := range n {
-			recs = append(recs, &kgo.Record{Topic: topic, Partition: p, Key: fmt.Appendf(nil, "k%d", i), Value: fmt.Append(nil, i)})
+			recs = append(recs, &kgo.Record{Topic: topic, Partition: p, Key: fmt.Appendf(nil, "k%d", i), Value: fmt.Append(nil, i), Timestamp: old})
 		}
 	}
 	c.produceRecords(recs...)
@@ -93,6 +95,18 @@ func (c *cluster) committed(group, topic string) map[int32]int64 {
 		}
 	})
 	return offsets
+}
+
+// members is how many the group's coordinator knows.
+func (c *cluster) members(group string) int {
+	c.t.Helper()
+	cl := c.client()
+	defer cl.Close()
+	groups, err := kadm.NewClient(cl).DescribeGroups(context.Background(), c.name(group))
+	if err != nil {
+		c.t.Fatalf("describe group %s: %v", group, err)
+	}
+	return len(groups[c.name(group)].Members)
 }
 
 // read consumes n records of a topic from its start, without a group.

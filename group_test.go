@@ -146,7 +146,7 @@ func fencedMember(c *cluster) {
 				if who == "first" && r.Offset == 5 && stale.CompareAndSwap(false, true) {
 					<-ctx.Done()
 					lost <- context.Cause(ctx)
-					return ctx.Err()
+					return weir.Permanent(ctx.Err())
 				}
 				h.add(who, r.Partition, r.Offset)
 				return nil
@@ -300,7 +300,7 @@ func drainTimeout(c *cluster) {
 				close(begun)
 				<-ctx.Done()
 				cause <- context.Cause(ctx)
-				return ctx.Err()
+				return weir.Permanent(ctx.Err())
 			}
 			return nil
 		})
@@ -313,6 +313,68 @@ func drainTimeout(c *cluster) {
 	if o := c.committed(c.name("drain"), topic)[0]; o != 1 {
 		c.t.Errorf("committed up to %d, want 1", o)
 	}
+	if d := m.Stats().Topics[topic].DeadLettered; d != 0 {
+		c.t.Errorf("%d dead letters, want none", d)
+	}
+}
+
+// stopFinishesTheRecordInHand and begins no further one, whatever is queued.
+func stopFinishesTheRecordInHand(c *cluster) {
+	topic := c.topic("orders", 1)
+	c.produce(topic, 1, 100)
+	h := newHandled()
+	m := c.start("in-hand", func(app *weir.App) {
+		weir.Handle(app, texts(topic), func(_ context.Context, r weir.Record[string, string]) error {
+			time.Sleep(50 * time.Millisecond)
+			h.add("", r.Partition, r.Offset)
+			return nil
+		})
+	})
+	c.eventually("some handled", func() bool { return h.total() >= 3 })
+	m.stop()
+	at := h.total()
+	m.quit()
+	if n := h.total(); n > at+2 {
+		c.t.Errorf("%d records handled after the stop", n-at)
+	}
+	if o := c.committed(c.name("in-hand"), topic)[0]; o != int64(h.total()) {
+		c.t.Errorf("committed up to %d, want %d", o, h.total())
+	}
+}
+
+// returnedPartitionWaits: a partition that is lost and comes back while the
+// handler of before still runs is not handled by two at once.
+func returnedPartitionWaits(c *cluster) {
+	topic := c.topic("orders", 1)
+	c.produce(topic, 1, 5)
+	h := newHandled()
+	end := make(chan struct{})
+	var stale, lost atomic.Bool
+	m := c.start("returned", func(app *weir.App) {
+		weir.Handle(app, texts(topic), func(ctx context.Context, r weir.Record[string, string]) error {
+			if r.Offset == 2 && stale.CompareAndSwap(false, true) {
+				<-ctx.Done()
+				lost.Store(true)
+				<-end
+				return nil // too late to count
+			}
+			h.add("", r.Partition, r.Offset)
+			return nil
+		})
+	})
+	c.eventually("two committed", func() bool { return c.committed(c.name("returned"), topic)[0] == 2 })
+	m.net.cut()
+	c.eventually("the session is over", func() bool { return c.members("returned") == 0 })
+	m.net.mend()
+	c.eventually("lost and assigned again", func() bool { return lost.Load() && m.assigned(topic) == 1 })
+	time.Sleep(time.Second)
+	if n := h.total(); n != 2 {
+		c.t.Errorf("%d records handled while the handler of before still runs, want 2", n)
+	}
+	close(end)
+	c.eventually("the rest", func() bool { return h.total() == 5 })
+	m.quit()
+	h.onceInOrder(c.t, 1, 5)
 }
 
 // handlerThatDoesNotReturn ignores its context: Run says which one, instead of

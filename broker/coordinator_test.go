@@ -240,6 +240,33 @@ func TestWaitingRequestsShareOneAppend(t *testing.T) {
 	}
 }
 
+// TestAnswersCarryNewestLSN: whatever is told of a group, errors too, waits for
+// the newest record of its shard (rule 3 of the journal).
+func TestAnswersCarryNewestLSN(t *testing.T) {
+	c := testCoordinator(t, &fakeLog{}, nil)
+	for n := 1; n <= 3; n++ {
+		commitNow(t, c, "g", int64(n))
+		fetch := kmsg.NewPtrOffsetFetchRequest()
+		fetch.Version, fetch.Group = 7, "g"
+		beat := kmsg.NewPtrHeartbeatRequest()
+		beat.Group, beat.MemberID = "g", "nobody"
+		describe := kmsg.NewPtrDescribeGroupsRequest()
+		describe.Groups = []string{"g", "another"}
+		list := kmsg.NewPtrListGroupsRequest()
+		calls := []*call{newTestCall(fetch), newTestCall(beat), newTestCall(describe), newTestCall(list)}
+		c.offsetFetch(calls[0], fetch)
+		c.heartbeat(calls[1], beat)
+		c.describeGroups(calls[2], describe)
+		c.listGroups(calls[3], list)
+		for _, call := range calls {
+			<-call.slot.ready
+			if call.slot.lsn != storage.LSN(n) || call.slot.level != storage.Durable {
+				t.Errorf("%s waits for LSN %d, level %d; want %d, durable", kmsg.NameForKey(call.key), call.slot.lsn, call.slot.level, n)
+			}
+		}
+	}
+}
+
 // TestFailedAppendRebuildsShard: nobody hears of what the log does not hold, a
 // member that waits is told to try again, and when there is room the group goes on.
 func TestFailedAppendRebuildsShard(t *testing.T) {

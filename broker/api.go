@@ -33,6 +33,17 @@ type api struct {
 	seconds  prometheus.Observer
 }
 
+// name is the API's name in Kafka's documentation.
+func (a *api) name() string { return apiName(a.key.Int16()) }
+
+// apiName is a key's name in Kafka's documentation, which kmsg spells in Go's way.
+func apiName(key int16) string {
+	if key == kmsg.InitProducerID.Int16() {
+		return "InitProducerId"
+	}
+	return kmsg.NameForKey(key)
+}
+
 // advertisedMin is the lowest version told to clients.
 func (a *api) advertisedMin() int16 {
 	if a.fromZero {

@@ -152,7 +152,7 @@ func (c *conn) serve(frame []byte) error {
 		return &unservedError{h.key, h.version}
 	}
 	if a.limit > 0 && len(frame) > a.limit {
-		return fmt.Errorf("%w: %d bytes, the limit of %s is %d", errFrameSize, len(frame), a.key.Name(), a.limit)
+		return fmt.Errorf("%w: %d bytes, the limit of %s is %d", errFrameSize, len(frame), a.name(), a.limit)
 	}
 	flexible := h.version >= a.flexible
 	if flexible {
@@ -198,7 +198,7 @@ func (c *conn) run(s *slot, body []byte) error {
 		defer c.b.budget.release(n)
 	}
 	if err := s.api.handler(&s.call, body); err != nil {
-		return fmt.Errorf("%s v%d: %w", s.api.key.Name(), s.call.version, err)
+		return fmt.Errorf("%s v%d: %w", s.api.name(), s.call.version, err)
 	}
 	return nil
 }
@@ -224,5 +224,5 @@ func (c *conn) answered(s *slot) {
 type unservedError struct{ key, version int16 }
 
 func (e *unservedError) Error() string {
-	return fmt.Sprintf("%s (key %d) version %d is not served", kmsg.NameForKey(e.key), e.key, e.version)
+	return fmt.Sprintf("%s (key %d) version %d is not served", apiName(e.key), e.key, e.version)
 }

@@ -80,7 +80,9 @@ func (w *answerWriter) serveFetch(s *slot) error {
 	f := s.fetch
 	err := w.collect(f)
 	if err == nil {
-		err = w.render(s)
+		if err = w.render(s); err == nil {
+			f.count(w.c.b.metrics)
+		}
 	}
 	f.release()
 	w.outDone += f.cost()

@@ -97,7 +97,7 @@ func (m *metrics) timeRequests(apis *apiTable) {
 	}, []string{"api"})
 	m.registry.MustRegister(seconds)
 	for i := range apis.rows {
-		apis.rows[i].seconds = seconds.WithLabelValues(apis.rows[i].key.Name())
+		apis.rows[i].seconds = seconds.WithLabelValues(apis.rows[i].name())
 	}
 }
 
@@ -111,7 +111,7 @@ func (m *metrics) failed(key kmsg.Key, code int16) {
 	if e := (*kerr.Error)(nil); errors.As(kerr.ErrorForCode(code), &e) {
 		name = e.Message
 	}
-	m.errors.WithLabelValues(key.Name(), name).Inc()
+	m.errors.WithLabelValues(apiName(key.Int16()), name).Inc()
 }
 
 // topicMetrics are the counters of one topic.
@@ -131,6 +131,23 @@ func (m *metrics) forget(t *meta.Topic) {
 func (t *topicMetrics) produced(b batch.Batch) {
 	t.records.Add(float64(b.Count()))
 	t.bytes.Add(float64(len(b)))
+}
+
+// count adds up what a Fetch answer told.
+func (f *fetch) count(m *metrics) {
+	for i := range f.topics {
+		t, n := &f.topics[i], 0
+		for k := t.parts.from; k < t.parts.to; k++ {
+			p := &f.partitions[k]
+			n += p.extent.Len()
+			if p.code != 0 {
+				m.failed(kmsg.Fetch, p.code)
+			}
+		}
+		if n > 0 {
+			t.topic.metrics.fetched.Add(float64(n))
+		}
+	}
 }
 
 // Handler serves what an operator asks: /healthz, /readyz, /metrics and

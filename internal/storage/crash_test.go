@@ -83,7 +83,7 @@ func TestCrashOS(t *testing.T) { testCrash(t, OS, false) }
 func TestPowerCutOS(t *testing.T) { testCrash(t, OS, true) }
 
 func testCrash(t *testing.T, mode Durability, lossy bool) {
-	seeds := []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+	seeds := []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}
 	if lossy || testing.Short() {
 		seeds = seeds[:3]
 	}

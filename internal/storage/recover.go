@@ -75,13 +75,16 @@ func (s *Store) Recover(topics []TopicSpec) error {
 	if err := s.recoverTopics(func(id TopicID) bool { return id != MetadataTopic }); err != nil {
 		return err
 	}
-	s.removeStrangers()
-	if err := s.begin(); err != nil {
-		if !noSpace(err) {
-			return err
-		}
+	switch err := s.begin(); {
+	case err == nil:
+		// Not earlier: the record of a deletion may have been read from the page
+		// cache of a killed process, and a power cut could still take it.
+		s.removeStrangers()
+	case noSpace(err):
 		s.cfg.Logger.Error("the disk is full: only reads are served", "error", err)
 		s.readOnly.Store(true)
+	default:
+		return err
 	}
 	s.found = nil
 	s.ready.Store(true)

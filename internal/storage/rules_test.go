@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/vfs"
@@ -164,8 +165,13 @@ func TestRule6Checkpoint(t *testing.T) {
 func TestRule6RecoveryCuts(t *testing.T) {
 	mem := vfs.NewMem()
 	cfg := smallConfig(mem)
+	cfg.CheckpointBytes = 1 << 30
 	s := mustOpen(t, cfg, orders)
 	p := s.Partition(ordersID, 0)
+	put(t, s, p, text(1, "in the checkpoint"))
+	if err := s.checkpoint(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
 	put(t, s, p, text(1, "framed"))
 	name := p.active().log.name
 	size := p.active().size.Load()
@@ -176,7 +182,7 @@ func TestRule6RecoveryCuts(t *testing.T) {
 		t.Fatal(err)
 	}
 	ghost := text(1, "never framed")
-	ghost.SetBaseOffset(1)
+	ghost.SetBaseOffset(2)
 	if _, err := f.WriteAt(ghost, size); err != nil {
 		t.Fatal(err)
 	}
@@ -189,9 +195,42 @@ func TestRule6RecoveryCuts(t *testing.T) {
 	if info, err := clone.Stat(name); err != nil || info.Size != size {
 		t.Errorf("the file has %d bytes, want %d (%v)", info.Size, size, err)
 	}
-	if o := s.Partition(ordersID, 0).Offsets(); o.End != 1 {
+	if o := s.Partition(ordersID, 0).Offsets(); o.End != 2 {
 		t.Errorf("offsets %+v", o)
 	}
+}
+
+// TestRule6CheckpointWaitsForFrames: a checkpoint that has taken in an append
+// is not written before the frame is durable; otherwise a power cut in between
+// would keep one half of a commit to two partitions.
+func TestRule6CheckpointWaitsForFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := newHeldSync()
+		cfg := smallConfig(fs)
+		cfg.CheckpointBytes = 1 << 30
+		s := mustOpen(t, cfg, orders)
+		put(t, s, s.Partition(ordersID, 2), text(1, "so that the journal has a file"))
+		before, err := readWhole(fs, filepath.Join("data", "checkpoint"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fs.hold()
+		as := []Append{{Partition: s.Partition(ordersID, 0), Batches: text(1, "x")}, {Partition: s.Partition(ordersID, 1), Batches: text(1, "x")}}
+		if _, err := s.Commit(context.Background(), as); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- s.checkpoint(context.Background(), false) }()
+		synctest.Wait()
+		if now, err := readWhole(fs, filepath.Join("data", "checkpoint")); err != nil || !bytes.Equal(now, before) {
+			t.Errorf("the checkpoint was written before the frame was durable (%v)", err)
+		}
+		fs.free()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, s)
+	})
 }
 
 // TestRule8OS: a commit to one partition needs no frame and is visible at once;
@@ -316,6 +355,34 @@ func TestDeletedTopicsLeaveNothing(t *testing.T) {
 	}
 	if s.Partition(ordersID, 0) != nil {
 		t.Error("the partition is back")
+	}
+}
+
+// TestStrangersGoAfterTheJournalIsSynced: the record of a deletion that a start
+// reads may be in the page cache only. Files go when a power cut cannot take it
+// any more.
+func TestStrangersGoAfterTheJournalIsSynced(t *testing.T) {
+	mem := vfs.NewMem()
+	cfg := smallConfig(mem)
+	s := mustOpen(t, cfg, orders)
+	put(t, s, s.Partition(ordersID, 0), text(1, "x"))
+	clone := killed(mem)
+	mustClose(t, s)
+	fs := vfs.Inject(clone)
+	cfg.FS = fs
+	var removed, started int
+	fs.OnOp = func(op vfs.Op, name string, n int) {
+		switch {
+		case op == vfs.OpRemoveAll:
+			removed = n
+		case op == vfs.OpRename && started == 0 && strings.HasPrefix(filepath.Base(name), "checkpoint"):
+			started = n
+		}
+	}
+	s = mustOpen(t, cfg)
+	mustClose(t, s)
+	if removed == 0 || started == 0 || removed < started {
+		t.Errorf("removed in operation %d, the new life was durable in %d", removed, started)
 	}
 }
 

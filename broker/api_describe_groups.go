@@ -14,8 +14,9 @@ import (
 //	v4  static members (KIP-345)
 //	v6  GROUP_ID_NOT_FOUND, with a message, instead of state Dead alone (KIP-1043)
 //
-// Deviations: without an authorizer everybody may do everything, and that is
-// what is answered, as Kafka does.
+// Without an authorizer everybody may do everything, and that is what is answered.
+// Deviation: the groups come in the order in which they were asked for (Kafka puts
+// those that do not exist first).
 func (h *coordinator) describeGroups(c *call, req *kmsg.DescribeGroupsRequest) {
 	results := make([]kmsg.DescribeGroupsResponseGroup, len(req.Groups))
 	all := newGather(len(req.Groups), func(lsn storage.LSN) {

@@ -38,6 +38,7 @@ func (h *coordinator) findCoordinator(c *call, req *kmsg.FindCoordinatorRequest)
 	found.NodeID, found.Port = -1, -1
 	if fail == nil {
 		found.NodeID, found.Host, found.Port = h.cfg.advertise(c)
+		found.ErrorMessage = noFailure(c.version)
 	} else {
 		found.ErrorCode, found.ErrorMessage = fail.code, &fail.message
 	}
@@ -53,6 +54,14 @@ func (h *coordinator) findCoordinator(c *call, req *kmsg.FindCoordinatorRequest)
 		}
 	}
 	c.reply(resp, lsn)
+}
+
+// noFailure is Kafka's message where there is nothing to say.
+func noFailure(version int16) *string {
+	if version < 4 {
+		return kmsg.StringPtr("NONE")
+	}
+	return kmsg.StringPtr("")
 }
 
 // findFailure is why there is no coordinator.

@@ -22,7 +22,10 @@ import (
 // connection); group.max.size is 1,000 unless set, and bounds the ids given out
 // and not yet used, too; when the broker holds weir.max.groups groups, a new one
 // is GROUP_MAX_SIZE_REACHED; a join that its own sender repeats is answered with
-// REBALANCE_IN_PROGRESS, not never.
+// REBALANCE_IN_PROGRESS, not never; a group that a refused or abandoned join would
+// have made is not there (Kafka keeps it, empty, for some minutes); an id that was
+// given to a dynamic member and comes with an instance is UNKNOWN_MEMBER_ID (Kafka:
+// UNKNOWN_SERVER_ERROR). Member lists are in order of joining.
 func (h *coordinator) joinGroup(c *call, req *kmsg.JoinGroupRequest) {
 	from := group.Client{ID: c.clientID, Host: c.host}
 	h.ask(c.ctx, req.Group, parkable(c,

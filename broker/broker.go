@@ -30,7 +30,8 @@ type Broker struct {
 	coordinator *coordinator
 	apis        *apiTable
 	metrics     *metrics
-	budget      *budget
+	budget      *budget // of requests being read
+	decoding    *budget // of what decoding them may allocate
 	slots       slotPool
 
 	ctx      context.Context // of all connections; ends when Shutdown has no more time
@@ -62,6 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, settings: settings, logger: cfg.Logger,
 		budget:   newBudget(settings.MaxInflightBytes),
+		decoding: newBudget(settings.MaxInflightBytes),
 		metrics:  newMetrics(),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
 	}

@@ -187,15 +187,17 @@ func (c *conn) newSlot(h header, a *api) *slot {
 // freeDecoding is the size of a request whose decoding is not counted.
 const freeDecoding = 4 << 10
 
-// run calls the handler. What decoding may allocate counts against the budget
-// meanwhile, so that lies about array lengths cannot add up over connections.
+// run calls the handler. What decoding may allocate counts against a budget
+// meanwhile, so that lies about array lengths cannot add up over connections. It
+// is another budget than that of the bytes read: a connection that holds some of
+// one and waits for more of it might wait for itself.
 func (c *conn) run(s *slot, body []byte) error {
 	if s.api.cost > 0 && len(body) > freeDecoding {
 		n := int64(len(body)) * int64(s.api.cost)
-		if err := c.b.budget.acquire(c.ctx, n); err != nil {
+		if err := c.b.decoding.acquire(c.ctx, n); err != nil {
 			return err
 		}
-		defer c.b.budget.release(n)
+		defer c.b.decoding.release(n)
 	}
 	if err := s.api.handler(&s.call, body); err != nil {
 		return fmt.Errorf("%s v%d: %w", s.api.name(), s.call.version, err)

@@ -217,6 +217,9 @@ func TestFindCoordinatorMakesOffsetsTopic(t *testing.T) {
 			if resp.ErrorCode != 0 || resp.NodeID != 1 || resp.Host == "" || resp.Port <= 0 {
 				t.Errorf("v%d: %+v", v, resp)
 			}
+			if v >= 1 && (resp.ErrorMessage == nil || *resp.ErrorMessage != "NONE") {
+				t.Errorf("v%d: message %v, Kafka says NONE", v, resp.ErrorMessage)
+			}
 			continue
 		}
 		if len(resp.Coordinators) != 2 || resp.Coordinators[1].Key != "h" || resp.Coordinators[1].NodeID != 1 || resp.Coordinators[0].ErrorCode != 0 {

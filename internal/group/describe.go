@@ -4,9 +4,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Describe is one group of DescribeGroups v0–6. Protocol, metadata and
-// assignments are told only of a stable group: in between they do not fit one
-// another. A group that does not exist is Dead, and from v6 (KIP-1043) an error.
+// Describe is one group of DescribeGroups v0–6. Protocol and metadata are told only
+// of a stable group: in between they do not fit one another. Assignments are those
+// of the last generation that had one. A group that does not exist is Dead, and from v6 (KIP-1043) an error.
 func (c *Core) Describe(version int16, id string) kmsg.DescribeGroupsResponseGroup {
 	resp := kmsg.NewDescribeGroupsResponseGroup()
 	resp.Group = id
@@ -28,10 +28,9 @@ func (c *Core) Describe(version int16, id string) kmsg.DescribeGroupsResponseGro
 		rm := kmsg.NewDescribeGroupsResponseGroupMember()
 		rm.MemberID, rm.InstanceID = m.id, m.instance
 		rm.ClientID, rm.ClientHost = m.client.ID, m.client.Host
-		rm.ProtocolMetadata, rm.MemberAssignment = []byte{}, []byte{}
+		rm.ProtocolMetadata, rm.MemberAssignment = []byte{}, append([]byte{}, m.assignment...)
 		if g.state == Stable {
 			rm.ProtocolMetadata = append(rm.ProtocolMetadata, m.metadata(g.protocol)...)
-			rm.MemberAssignment = append(rm.MemberAssignment, m.assignment...)
 		}
 		resp.Members = append(resp.Members, rm)
 	}

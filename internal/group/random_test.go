@@ -23,7 +23,7 @@ var seed = flag.Int64("seed", 0, "run TestRandom with this seed only")
 // not, while time passes and the broker is killed now and then. What must hold is
 // in world.check and in the answers.
 func TestRandom(t *testing.T) {
-	seeds := 300
+	seeds := 150
 	if testing.Short() {
 		seeds = 50
 	}

@@ -200,6 +200,20 @@ func TestLiveInterrupted(t *testing.T) {
 	})
 }
 
+// TestLiveShrinks: a smaller frame leaves nothing of the larger one.
+func TestLiveShrinks(t *testing.T) {
+	var out bytes.Buffer
+	rows := 24
+	l := newScreen(&output{w: &out}, &Terminal{Size: func() (int, int) { return 100, rows }}, 3108)
+	l.show(midday())
+	rows = 6
+	l.show(midday())
+	lines, _ := screenshot(t, out.String(), 100)
+	if len(lines) != rows {
+		t.Errorf("%d lines on %d rows:\n%s", len(lines), rows, strings.Join(lines, "\n"))
+	}
+}
+
 func TestPlainTellsProgressByQuarters(t *testing.T) {
 	var out bytes.Buffer
 	p := newScreen(&output{w: &out}, nil, 100)

@@ -250,7 +250,9 @@ func (s *shard) flush() {
 	if len(out.Records) > 0 {
 		lsn, err := s.log.append(s.coord.ctx, out.Records, s.coord.cfg.now())
 		if err != nil {
-			s.logger.Error("cannot append group records", "records", len(out.Records), "error", err)
+			if s.coord.ctx.Err() == nil { // else the broker is stopping
+				s.logger.Error("cannot append group records", "records", len(out.Records), "error", err)
+			}
 			s.discard()
 			return
 		}

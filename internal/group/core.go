@@ -107,10 +107,16 @@ func (c *Core) Deadline() (at time.Time, ok bool) {
 	return t.at, true
 }
 
-// Tick does all that is due at now. Nothing that is done re-arms a timer for
-// now or earlier, so the loop ends.
+// tickBytes is how many bytes of records a Tick makes before it leaves the rest to
+// the next one: many groups may expire at the same moment, after a long stop for
+// instance, and one append must not hold them all.
+const tickBytes = 1 << 20
+
+// Tick does what is due at now; when that is very much, a part of it, and the
+// Deadline is then past. Nothing that is done re-arms a timer for now or earlier,
+// so the loop ends.
 func (c *Core) Tick(now time.Time) {
-	for t := c.timers.next(); t != nil && !t.at.After(now); t = c.timers.next() {
+	for t := c.timers.next(); t != nil && !t.at.After(now) && c.bytes < tickBytes; t = c.timers.next() {
 		c.timers.stop(t)
 		t.fire(now)
 	}

@@ -87,7 +87,7 @@ func (c *Core) Ready(now time.Time) {
 			c.rebalance(now, g)
 		}
 		if g.state == Empty {
-			c.expire(now, g)
+			c.timers.set(&g.expiry, now) // looks for what has expired meanwhile
 		}
 	}
 }

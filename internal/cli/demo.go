@@ -25,11 +25,12 @@ const (
 type demoOptions struct {
 	data string // "": a temporary directory
 	keep bool
+	stay string        // where a broker that is kept listens, if the address is free
 	pace time.Duration // 0: as it fits the output
 }
 
 func (a *app) demoCommand() *cobra.Command {
-	var o demoOptions
+	o := demoOptions{stay: defaultBroker}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Watch a broker and three applications work through a real day of a shop",
@@ -59,7 +60,7 @@ Exit codes: 0 all numbers agree; 1 one does not, or the data directory was used 
 
 // demo runs the day upon an embedded broker of its own.
 func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
-	listeners, address, err := demoListeners(ctx, o.keep)
+	listeners, address, err := demoListeners(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -89,11 +90,13 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 }
 
 // demoListeners opens the broker's usual address, if it is to stay and the
-// address is free, or else any free port.
-func demoListeners(ctx context.Context, keep bool) ([]net.Listener, string, error) {
-	if keep {
-		if listeners, err := listenAll(ctx, []string{defaultBroker}); err == nil {
-			return listeners, defaultBroker, nil
+// address is free, or else any free port. It returns what clients dial.
+func demoListeners(ctx context.Context, o demoOptions) ([]net.Listener, string, error) {
+	if o.keep {
+		if usual, err := listenAll(ctx, []string{o.stay}); err == nil {
+			host, _, hostErr := net.SplitHostPort(o.stay)
+			_, port, portErr := net.SplitHostPort(usual[0].Addr().String())
+			return usual, net.JoinHostPort(host, port), errors.Join(hostErr, portErr)
 		}
 	}
 	l, err := listen(ctx, "127.0.0.1:0", "--listen")

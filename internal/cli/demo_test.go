@@ -124,13 +124,28 @@ func TestDemoKeep(t *testing.T) {
 			}
 		}
 	}
-	code, said := runDemo(ctx, out, demoOptions{keep: true})
+	code, said := runDemo(ctx, out, demoOptions{keep: true, stay: "localhost:0"})
 	if code != ExitOK {
 		t.Errorf("exit code %d, says %q", code, said)
 	}
 	entries := left()
 	if len(entries) != 1 || !strings.Contains(said, "weir serve --data "+filepath.Join(os.Getenv("TMPDIR"), entries[0].Name())) {
 		t.Errorf("%d data directories are left, and this is said: %q", len(entries), said)
+	}
+}
+
+func TestDemoListeners(t *testing.T) {
+	usual, address, err := demoListeners(t.Context(), demoOptions{keep: true, stay: "localhost:0"})
+	if err != nil || !strings.HasPrefix(address, "localhost:") || strings.HasSuffix(address, ":0") {
+		t.Fatalf("%s, %v", address, err)
+	}
+	defer closeAll(usual)
+	for _, o := range []demoOptions{{stay: address}, {keep: true, stay: address}} { // not wanted, taken
+		others, other, err := demoListeners(t.Context(), o)
+		if err != nil || other == address || !strings.HasPrefix(other, "127.0.0.1:") || len(others) != 1 {
+			t.Errorf("%+v: %d listeners at %s, %v", o, len(others), other, err)
+		}
+		closeAll(others)
 	}
 }
 

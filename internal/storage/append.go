@@ -142,7 +142,7 @@ func (p *Partition) seal(s *segment, end int64) error {
 // entries stay in memory and go with the next flush, and an index that is
 // incomplete at a start is made anew.
 func (p *Partition) flushIndex(s *segment) error {
-	if err := s.ix.flush(); err != nil && !noSpace(err) {
+	if err := s.ix.flush(s.end.Load() >= 0); err != nil && !noSpace(err) {
 		return err
 	}
 	return nil

@@ -196,8 +196,10 @@ func (s *Store) syncFiles(snap *snapshot) error {
 		}
 	}
 	if len(dirty) > syncAllAbove {
-		// The marks stay: a file written meanwhile is not told apart from one
-		// that was synced, and a sync too many at its closing costs little.
+		// The marks go first: who writes meanwhile sets them again.
+		for _, f := range dirty {
+			f.dirty.Store(false)
+		}
 		return s.cfg.FS.SyncAll(s.cfg.Dir)
 	}
 	for _, f := range dirty {
@@ -333,7 +335,7 @@ func (s *Store) keepCheckpoints() {
 			return
 		case <-s.want:
 		}
-		if s.sinceCheckpoint.Load() < s.cfg.CheckpointBytes {
+		if s.sinceCheckpoint.Load() < s.cfg.CheckpointBytes && !s.crowded.Swap(false) {
 			continue // one that had just ended covered it
 		}
 		if err := s.checkpoint(s.ctx, false); err != nil {

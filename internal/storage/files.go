@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"errors"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 
@@ -12,10 +14,12 @@ import (
 // after a sync if it was written. The set's lock is taken when a file is opened
 // or closed, never for a read or a write.
 type fileSet struct {
-	fs   vfs.FS
-	max  int
-	fail func(error)
-	mu   struct {
+	fs      vfs.FS
+	dir     string // what SyncAll is asked for
+	max     int
+	fail    func(error)
+	crowded func() // asks for a checkpoint
+	mu      struct {
 		sync.Mutex
 		ring []*file
 		hand int
@@ -80,11 +84,11 @@ func (f *file) create() error { return f.open((vfs.FS).Create) }
 
 // openOrCreate makes the file if it is absent.
 func (f *file) openOrCreate() error {
-	return f.open(func(fs vfs.FS, name string) (vfs.File, error) {
-		if h, err := fs.Open(name); err == nil {
-			return h, nil
+	return f.open(func(fsys vfs.FS, name string) (vfs.File, error) {
+		if h, err := fsys.Open(name); !errors.Is(err, fs.ErrNotExist) {
+			return h, err
 		}
-		return fs.Create(name)
+		return fsys.Create(name)
 	})
 }
 
@@ -164,45 +168,93 @@ func (f *file) closeLocked(save bool) error {
 		err = cerr
 	}
 	f.f = nil
+	f.dirty.Store(false)
 	return err
 }
 
+// append writes b at off and leaves the file as it was found, open or closed.
+// It is for files that are written seldom and need no sync: kept open, they
+// would drive out those that do.
+func (f *file) append(b []byte, off int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f != nil {
+		_, err := f.f.WriteAt(b, off)
+		f.dirty.Store(true)
+		return err
+	}
+	h, err := f.set.fs.Open(f.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		h, err = f.set.fs.Create(f.name)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = h.WriteAt(b, off)
+	return errors.Join(err, h.Close())
+}
+
+// opened takes f into the ring and closes others if there are too many. Files
+// with nothing to sync go first. If there are none, the set grows to twice its
+// size while a checkpoint, which syncs many at once, is asked for. Only then are
+// written files synced and closed, an eighth of the set together.
 func (s *fileSet) opened(f *file) {
 	s.mu.Lock()
 	if f.slot < 0 {
 		f.slot = len(s.mu.ring)
 		s.mu.ring = append(s.mu.ring, f)
 	}
-	var victims []*file
-	for len(s.mu.ring) > s.max {
-		v := s.pick()
-		if v == nil {
-			break
-		}
-		victims = append(victims, v)
+	over := len(s.mu.ring) - s.max
+	if over <= 0 {
+		s.mu.Unlock()
+		return
+	}
+	victims := s.pick(f, min(over, 8), false)
+	crowded := len(victims) == 0
+	if len(s.mu.ring) > 2*s.max {
+		victims = append(victims, s.pick(f, 1+s.max/8, true)...)
 	}
 	s.mu.Unlock()
+	if crowded {
+		s.crowded()
+	}
+	save := true
+	if len(victims) > syncAllAbove {
+		save = false
+		if err := s.fs.SyncAll(s.dir); err != nil {
+			s.fail(err)
+		}
+	}
 	for _, v := range victims {
-		if err := v.closeLocked(true); err != nil {
+		if err := v.closeLocked(save); err != nil {
 			s.fail(err)
 		}
 		v.mu.Unlock()
 	}
 }
 
-// pick finds a file to close, takes it out of the ring and returns it locked.
-// One that is being used just now is passed over: its user may be the caller.
-func (s *fileSet) pick() *file {
-	for range 2 * len(s.mu.ring) {
+// pick finds at most n files to close, takes them out of the ring and returns
+// them locked. The one just opened stays, or its opener would never get to use
+// it; one that is being used just now is passed over, for its user may be
+// the caller.
+func (s *fileSet) pick(except *file, n int, written bool) (victims []*file) {
+	for range min(2*len(s.mu.ring), 64+2*n) {
+		if len(victims) == n || len(s.mu.ring) == 0 {
+			break
+		}
 		s.mu.hand = (s.mu.hand + 1) % len(s.mu.ring)
 		v := s.mu.ring[s.mu.hand]
-		if v.used.Swap(false) || !v.mu.TryLock() {
+		if v == except || !written && v.dirty.Load() || v.used.Swap(false) || !v.mu.TryLock() {
+			continue
+		}
+		if !written && v.dirty.Load() {
+			v.mu.Unlock()
 			continue
 		}
 		s.drop(v)
-		return v
+		victims = append(victims, v)
 	}
-	return nil
+	return victims
 }
 
 func (s *fileSet) drop(f *file) {

@@ -95,8 +95,9 @@ func (x *index) seal(delta, size int64) {
 	x.mu.Unlock()
 }
 
-// flush appends the tail to the file; the caller is the only one who adds.
-func (x *index) flush() error {
+// flush appends the tail to the file; the caller is the only one who adds. keep
+// leaves the file open, so that a checkpoint can sync it.
+func (x *index) flush(keep bool) error {
 	x.mu.Lock()
 	at, n := x.flushed, len(x.tail)
 	b := make([]byte, 0, n*entryLen)
@@ -107,12 +108,12 @@ func (x *index) flush() error {
 	if n == 0 {
 		return nil
 	}
-	if at == 0 {
+	if keep {
 		if err := x.f.openOrCreate(); err != nil {
 			return err
 		}
 	}
-	if err := x.f.writeAt(b, int64(at)*entryLen); err != nil {
+	if err := x.f.append(b, int64(at)*entryLen); err != nil {
 		return err
 	}
 	x.mu.Lock()

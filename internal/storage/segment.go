@@ -166,7 +166,7 @@ func (s *segment) rebuild(size int64) error {
 		x.seal(end-s.base, size)
 		// An index that cannot be written stays in memory; it is only slower to
 		// be without at the next start.
-		_ = x.flush()
+		_ = x.flush(false)
 	}
 	return nil
 }

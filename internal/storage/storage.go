@@ -47,7 +47,7 @@ type Config struct {
 	CheckpointBytes  int64            // optional: 64 MiB; journal written between checkpoints
 	SegmentBytes     int64            // optional: 1 GiB; default of TopicSpec.SegmentBytes
 	IndexBytes       int64            // optional: 4 KiB; log between two index entries
-	MaxOpenFiles     int              // optional: 1,000
+	MaxOpenFiles     int              // optional: 1,000; twice as many while none can be closed without a sync
 	BallastBytes     int64            // optional: 64 MiB, at most a tenth of the file system; negative: none
 }
 

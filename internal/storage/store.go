@@ -42,6 +42,7 @@ type Store struct {
 	}
 
 	sinceCheckpoint atomic.Int64  // bytes appended
+	crowded         atomic.Bool   // too many written files are open
 	want            chan struct{} // asks keepCheckpoints for one
 	done            struct {
 		sync.Mutex
@@ -60,7 +61,11 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s.done.ch = make(chan struct{})
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	s.files = &fileSet{fs: cfg.FS, max: cfg.MaxOpenFiles, fail: func(err error) { _ = s.fail(err) }}
+	s.files = &fileSet{fs: cfg.FS, dir: cfg.Dir, max: cfg.MaxOpenFiles, fail: func(err error) { _ = s.fail(err) }}
+	s.files.crowded = func() {
+		s.crowded.Store(true)
+		s.askCheckpoint()
+	}
 	if err := cfg.FS.MkdirAll(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}

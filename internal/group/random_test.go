@@ -53,7 +53,6 @@ type actor struct {
 	id       string
 	gen      int32
 	leads    []string // members to assign to, if it leads
-	waiting  bool     // for an answer to a join or a sync
 	stable   bool     // has its assignment
 }
 
@@ -74,17 +73,16 @@ type world struct {
 	tokens  Token
 	asked   map[Token]asked
 	actors  []*actor
-	gens    map[string]int32             // the highest generation seen of a group, since its record was erased
-	owners  map[string]string            // group/generation/partition → member
-	offsets map[string]map[string]int64  // group → partition → offset, as acknowledged
-	members map[string]map[string]string // group → instance → newest member id
+	gens    map[string]int32            // the highest generation seen of a group, since its record was erased
+	owners  map[string]string           // group/generation/partition → member
+	offsets map[string]map[string]int64 // group → partition → offset, as acknowledged
 }
 
 func newWorld(t *testing.T, seed int64) *world {
 	w := &world{
 		t: t, r: rand.New(rand.NewSource(seed)), now: time.UnixMilli(5_000_000),
 		asked: map[Token]asked{}, gens: map[string]int32{}, owners: map[string]string{},
-		offsets: map[string]map[string]int64{}, members: map[string]map[string]string{},
+		offsets: map[string]map[string]int64{},
 	}
 	w.cfg = Config{
 		InitialRebalanceDelay: time.Duration(w.r.Intn(2)) * 3 * time.Second,

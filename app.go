@@ -76,7 +76,8 @@ func (a *App) subscribe(s *subscription, invalid error) {
 	defer a.mu.Unlock()
 	switch {
 	case a.mu.running:
-		invalid = fmt.Errorf("weir: Handle(%s) was called after Run", s.topic)
+		a.cfg.Logger.Error("Handle was called after Run and does nothing", "topic", s.topic)
+		return
 	case a.subs[s.topic] != nil:
 		invalid = errors.Join(invalid, fmt.Errorf("weir: topic %s is handled twice; one App has one handler for a topic", s.topic))
 	}
@@ -111,7 +112,7 @@ func (a *App) Run(ctx context.Context) error {
 	go a.committer.run()
 	pollCtx, cancel := context.WithCancel(ctx)
 	stopWatch := context.AfterFunc(a.failed, cancel)
-	if err := a.ensureDeadLetterTopics(pollCtx); err != nil && pollCtx.Err() == nil {
+	if err := a.prepareTopics(pollCtx); err != nil && pollCtx.Err() == nil {
 		a.fail(err)
 	} else if err == nil {
 		a.poll(pollCtx)
@@ -121,9 +122,10 @@ func (a *App) Run(ctx context.Context) error {
 	stuck := a.leave()
 	close(a.committer.stop)
 	<-a.committer.done
-	a.stopProducing()
+	reason := errors.Join(context.Cause(a.failed), stuck)
+	a.stopProducing() // what is still unacknowledged fails now, which is no reason
 	client.CloseAllowingRebalance()
-	return errors.Join(context.Cause(a.failed), stuck)
+	return reason
 }
 
 // start claims the App for one Run.

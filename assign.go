@@ -79,15 +79,26 @@ func (a *App) retire(parts []*partition, cause error) {
 	for _, p := range parts {
 		p.cancel(cause)
 		a.resume(p) // a pause outlives an assignment in the client
+		p.discard()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for tp, p := range a.mu.retired {
+		if p.ended() {
+			delete(a.mu.retired, tp)
+		}
+	}
 	for _, p := range parts {
 		tp := topicPartition{p.topic, p.id}
+		if a.mu.parts[tp] != p {
+			continue // a stop that ran out of time met the group's own callback
+		}
 		_, finished := p.stats()
 		a.mu.counted[p.topic] += finished
 		delete(a.mu.parts, tp)
-		a.mu.retired[tp] = p
+		if !p.ended() {
+			a.mu.retired[tp] = p
+		}
 		a.cfg.Logger.Info("given up", "topic", p.topic, "partition", p.id)
 	}
 }

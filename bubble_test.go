@@ -38,3 +38,7 @@ func TestHandlerThatDoesNotReturn(t *testing.T)    { inBubble(t, handlerThatDoes
 func TestDrainTimeout(t *testing.T)                { inBubble(t, drainTimeout) }
 func TestStopFinishesTheRecordInHand(t *testing.T) { inBubble(t, stopFinishesTheRecordInHand) }
 func TestReturnedPartitionWaits(t *testing.T)      { inBubble(t, returnedPartitionWaits) }
+func TestStopWithoutBroker(t *testing.T)           { inBubble(t, stopWithoutBroker) }
+func TestTopicMadeLater(t *testing.T)              { inBubble(t, topicMadeLater) }
+func TestUnreachable(t *testing.T)                 { inBubble(t, unreachable) }
+func TestGoexit(t *testing.T)                      { inBubble(t, goexit) }

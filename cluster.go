@@ -12,31 +12,35 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// ensureDeadLetterTopics creates the missing ones with the broker's defaults:
-// that a topic cannot be written is better known at the start than with the
-// first dead letter.
-func (a *App) ensureDeadLetterTopics(ctx context.Context) error {
-	var want []string
+// prepareTopics creates the dead-letter topics that are missing, with the broker's
+// defaults: that one cannot be written is better known at the start than with
+// the first dead letter. Missing topics to consume are only told of, since they
+// may be made by whoever fills them.
+func (a *App) prepareTopics(ctx context.Context) error {
+	var consumed, dead []string
 	for _, s := range a.subs {
-		if d := s.policy.deadLetter; d != "" && !slices.Contains(want, d) {
-			want = append(want, d)
+		consumed = append(consumed, s.topic)
+		if d := s.policy.deadLetter; d != "" && !slices.Contains(dead, d) {
+			dead = append(dead, d)
 		}
 	}
-	if len(want) == 0 {
-		return nil
-	}
 	adm := kadm.NewClient(a.client)
-	have, err := adm.ListTopics(ctx, want...)
+	have, err := adm.ListTopics(ctx, append(slices.Clone(consumed), dead...)...)
 	if err != nil {
-		return fmt.Errorf("weir: ask %v for the dead-letter topics: %w", a.cfg.Brokers, err)
+		return fmt.Errorf("weir: ask %v for the topics: %w", a.cfg.Brokers, err)
 	}
-	want = slices.DeleteFunc(want, func(t string) bool { return have.Has(t) })
-	if len(want) == 0 {
+	for _, t := range consumed {
+		if !have.Has(t) && !slices.Contains(dead, t) {
+			a.cfg.Logger.Warn("the topic does not exist yet; its records are handled once it does", "topic", t)
+		}
+	}
+	dead = slices.DeleteFunc(dead, func(t string) bool { return have.Has(t) })
+	if len(dead) == 0 {
 		return nil
 	}
-	made, err := adm.CreateTopics(ctx, -1, -1, nil, want...)
+	made, err := adm.CreateTopics(ctx, -1, -1, nil, dead...)
 	if err != nil {
-		return fmt.Errorf("weir: create the dead-letter topics %v: %w", want, err)
+		return fmt.Errorf("weir: create the dead-letter topics %v: %w", dead, err)
 	}
 	for _, t := range made.Sorted() {
 		if t.Err != nil && !errors.Is(t.Err, kerr.TopicAlreadyExists) {

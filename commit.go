@@ -14,9 +14,8 @@ import (
 const (
 	// commitTimeout bounds one commit.
 	commitTimeout = 10 * time.Second
-	// lastCommitTries and lastCommitPause are for the commit before partitions are
+	// lastCommitPause is the wait between tries of the commit before partitions are
 	// handed over, which no later one makes good.
-	lastCommitTries = 5
 	lastCommitPause = 200 * time.Millisecond
 )
 
@@ -52,7 +51,7 @@ func (c *committer) run() {
 	for {
 		select {
 		case <-tick.C:
-			c.report(c.commit(c.app.assigned()))
+			c.report(c.commitNow())
 		case r := <-c.requests:
 			c.report(c.commitLast(r.parts))
 			close(r.done)
@@ -60,6 +59,12 @@ func (c *committer) run() {
 			return
 		}
 	}
+}
+
+func (c *committer) commitNow() error {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	return c.commit(ctx, c.app.assigned())
 }
 
 // last commits partitions before they are handed over, and waits for it.
@@ -72,13 +77,22 @@ func (c *committer) last(parts []*partition) {
 	}
 }
 
+// commitLast tries again until commitTimeout has passed.
 func (c *committer) commitLast(parts []*partition) error {
-	for try := 1; ; try++ {
-		err := c.commit(parts)
-		if err == nil || isFatal(err) || try == lastCommitTries {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	for {
+		err := c.commit(ctx, parts)
+		if err == nil || isFatal(err) {
 			return err
 		}
-		time.Sleep(lastCommitPause)
+		pause := time.NewTimer(lastCommitPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return err
+		}
 	}
 }
 
@@ -95,7 +109,7 @@ func (c *committer) report(err error) {
 }
 
 // commit commits the positions that moved.
-func (c *committer) commit(parts []*partition) error {
+func (c *committer) commit(ctx context.Context, parts []*partition) error {
 	moved := map[string]map[int32]pending{}
 	for _, p := range parts {
 		if at, dirty := p.progress(); dirty {
@@ -108,8 +122,6 @@ func (c *committer) commit(parts []*partition) error {
 	if len(moved) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
-	defer cancel()
 	if err := c.resolve(ctx, moved); err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (a *App) bury(t *task, l letter) {
 // buried runs on the client's producer goroutine. A dead letter that cannot be
 // written leaves its record unfinished, so the App cannot go on.
 func buried(rec *kgo.Record, err error) {
-	t := rec.Context.(*task)
+	t := taskOfRecord(rec)
 	if err != nil {
 		t.hopeless(fmt.Errorf("weir: dead letter of %s-%d offset %d to %s: %w", t.p.topic, t.p.id, t.rec.Offset, rec.Topic, err))
 		return

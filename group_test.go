@@ -4,8 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weirstream/weir"
 )
@@ -396,4 +402,79 @@ func handlerThatDoesNotReturn(c *cluster) {
 		c.t.Errorf("the reason %q does not name the partition", err)
 	}
 	close(end)
+}
+
+// stopWithoutBroker: a stop is bounded even if nobody answers any more.
+func stopWithoutBroker(c *cluster) {
+	in, out := c.topic("orders", 2), c.topic("copies", 1)
+	c.produce(in, 2, 20)
+	h := newHandled()
+	var cut atomic.Bool
+	var m *member
+	ready := make(chan struct{})
+	m = c.start("without", func(app *weir.App) {
+		weir.Handle(app, texts(in), func(ctx context.Context, r weir.Record[string, string]) error {
+			<-ready
+			if r.Offset == 10 && cut.CompareAndSwap(false, true) {
+				m.net.cut()
+			}
+			h.add("", r.Partition, r.Offset)
+			return weir.Produce(ctx, texts(out), r.Key, r.Value)
+		})
+	})
+	close(ready)
+	c.eventually("all handled", func() bool { return h.total() == 40 })
+	begun := time.Now()
+	m.quit()
+	if d := time.Since(begun); d > 45*time.Second {
+		c.t.Errorf("the stop took %v", d)
+	}
+	if s := m.Stats().Topics[in]; s.Handled > 40 || len(s.Partitions) != 0 {
+		c.t.Errorf("after the stop: %+v", s)
+	}
+}
+
+// topicMadeLater is handled once it exists.
+func topicMadeLater(c *cluster) {
+	var log syncBuffer
+	topic := c.name("late")
+	h := newHandled()
+	m := c.start("later", func(app *weir.App) {
+		weir.Handle(app, texts(topic), func(_ context.Context, r weir.Record[string, string]) error {
+			h.add("", r.Partition, r.Offset)
+			return nil
+		})
+	}, logTo(slog.NewTextHandler(&log, nil)))
+	c.eventually("a word about the missing topic", func() bool { return strings.Contains(log.String(), "does not exist yet") })
+	c.produce(c.topic("late", 1), 1, 3)
+	c.eventually("its records", func() bool { return h.total() == 3 })
+	m.quit()
+}
+
+// unreachable: an address where nobody listens is named.
+func unreachable(c *cluster) {
+	m := c.start("nobody", func(app *weir.App) {
+		weir.Handle(app, texts(c.name("orders")), func(context.Context, weir.Record[string, string]) error { return nil })
+	}, func(cfg *weir.Config) {
+		cfg.Client = append(cfg.Client, kgo.Dialer(func(context.Context, string, string) (net.Conn, error) { return nil, errCut }))
+	})
+	if err := m.failure(); !contains(err, c.brokers[0]) || !errors.Is(err, errCut) {
+		c.t.Errorf("Run returned %v, want the address and why", err)
+	}
+}
+
+// goexit: a handler that ends its goroutine stops the App, instead of leaving a
+// partition that nobody handles.
+func goexit(c *cluster) {
+	topic := c.topic("orders", 1)
+	c.produce(topic, 1, 1)
+	m := c.start("goexit", func(app *weir.App) {
+		weir.Handle(app, texts(topic), func(context.Context, weir.Record[string, string]) error {
+			runtime.Goexit()
+			return nil
+		})
+	})
+	if err := m.failure(); !contains(err, topic+"-0 ended its goroutine") {
+		c.t.Errorf("Run returned %v", err)
+	}
 }

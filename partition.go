@@ -87,15 +87,16 @@ func sizeOf(recs []*kgo.Record) int {
 	return n
 }
 
-// pop takes up to chunkSize records; none if the queue is empty. resume says
-// that fetching should go on.
-func (p *partition) pop() (chunk []*kgo.Record, resume bool) {
+// pop takes up to chunkSize records; none if the queue is empty. room says that
+// half of a full queue is worked off.
+func (p *partition) pop() (chunk []*kgo.Record, room bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.mu.queue) == 0 {
 		p.mu.idle = true
 		return nil, false
 	}
+	low := p.low(&p.app.cfg)
 	front := p.mu.queue[0]
 	if n := min(chunkSize, len(front)); n < len(front) {
 		chunk, p.mu.queue[0] = front[:n], front[n:]
@@ -106,7 +107,24 @@ func (p *partition) pop() (chunk []*kgo.Record, resume bool) {
 	}
 	p.mu.queued -= len(chunk)
 	p.mu.queuedBytes -= sizeOf(chunk)
-	return chunk, p.mu.paused && p.low(&p.app.cfg)
+	return chunk, !low && p.low(&p.app.cfg)
+}
+
+// discard drops what is queued: the worker has halted.
+func (p *partition) discard() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.queue, p.mu.queued, p.mu.queuedBytes = nil, 0, 0
+}
+
+// ended tells whether the worker has returned.
+func (p *partition) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // signal wakes the worker.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -45,19 +46,30 @@ func Produce[K, V any](ctx context.Context, topic Topic[K, V], key K, value V, h
 	return nil
 }
 
-// send buffers a record whose acknowledgement completes a share of t. The
-// context is the App's and not the handler's: a handler that cancels its own on
-// return would cancel what it produced, and the client fails a batch of many
+// send buffers a record whose acknowledgement completes a share of t. No context
+// of a handler may reach the client: it would take back what a handler produced
+// that cancels its own on return, and the client fails a whole batch of many
 // handlers' records for the context of its first.
 func (a *App) send(t *task, rec *kgo.Record, ack func(*kgo.Record, error)) {
-	rec.Context = t
+	rec.Context = (*origin)(t)
 	a.client.Produce(a.produceCtx, rec, ack)
 }
+
+// origin is the task as a produced record carries it: a context with the task's
+// values, for hooks that trace, which never ends though the task's does.
+type origin task
+
+func (*origin) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (*origin) Done() <-chan struct{}       { return nil }
+func (*origin) Err() error                  { return nil }
+func (o *origin) Value(key any) any         { return (*task)(o).Value(key) }
+
+func taskOfRecord(rec *kgo.Record) *task { return (*task)(rec.Context.(*origin)) }
 
 // acked runs on the client's producer goroutine, in the order of each
 // partition's batches, and must not wait.
 func acked(rec *kgo.Record, err error) {
-	t := rec.Context.(*task)
+	t := taskOfRecord(rec)
 	if err == nil {
 		t.done()
 		return

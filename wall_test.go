@@ -37,6 +37,9 @@ func TestWall(t *testing.T) {
 		"DrainTimeout":                drainTimeout,
 		"StopFinishesTheRecordInHand": stopFinishesTheRecordInHand,
 		"ReturnedPartitionWaits":      returnedPartitionWaits,
+		"StopWithoutBroker":           stopWithoutBroker,
+		"TopicMadeLater":              topicMadeLater,
+		"Goexit":                      goexit,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -17,8 +17,16 @@ type worker struct {
 	dropped int // begun records given up
 }
 
+// work is the worker. A handler that ends its goroutine (t.FailNow of a test does)
+// takes the worker with it, and must not do so in silence.
 func (p *partition) work() {
-	defer close(p.done)
+	returned := false
+	defer func() {
+		if !returned {
+			p.app.fail(fmt.Errorf("weir: the handler of %s-%d ended its goroutine with runtime.Goexit", p.topic, p.id))
+		}
+		close(p.done)
+	}()
 	if p.prev != nil {
 		<-p.prev
 	}
@@ -26,6 +34,7 @@ func (p *partition) work() {
 	for w.handleChunk() {
 	}
 	w.drain()
+	returned = true
 }
 
 // handleChunk waits for records and handles some; false when the partition is
@@ -34,9 +43,10 @@ func (w *worker) handleChunk() bool {
 	if w.trouble.Load() && !w.buryRefused() {
 		return false
 	}
-	chunk, resume := w.pop()
-	if resume {
+	chunk, room := w.pop()
+	if room {
 		w.app.resume(w.partition)
+		w.app.roomChanged()
 	}
 	if chunk == nil {
 		w.app.roomChanged()

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -74,33 +75,38 @@ func TestLengths(t *testing.T) {
 }
 
 // TestNoSleepInTests: a test that sleeps is slow, and flaky on a loaded machine.
-// Virtual time (testing/synctest) or a channel says exactly when.
+// Virtual time or a channel says exactly when. In packages whose tests run in
+// bubbles of testing/synctest a sleep costs nothing and is exact.
 func TestNoSleepInTests(t *testing.T) {
-	dir := root(t)
-	for _, name := range files(t, "_test.go") {
-		fset := token.NewFileSet()
-		f, err := parser.ParseFile(fset, filepath.Join(dir, name), nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if usesSynctest(f) {
-			continue // sleeping costs nothing there
-		}
-		ast.Inspect(f, func(n ast.Node) bool {
-			if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Sleep" {
-				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
-					t.Errorf("%s: sleeps; use testing/synctest or wait for the event", fset.Position(sel.Pos()))
-				}
+	for _, p := range packages(t) {
+		var sleeps []string
+		bubbles := false
+		for _, name := range append(p.TestGoFiles, p.XTestGoFiles...) {
+			fset := token.NewFileSet()
+			f, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Errorf("%s/%s: %v", p.rel, name, err)
+				continue
 			}
-			return true
-		})
+			bubbles = bubbles || imports(f, "testing/synctest")
+			ast.Inspect(f, func(n ast.Node) bool {
+				if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Sleep" {
+					if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
+						sleeps = append(sleeps, fset.Position(sel.Pos()).String())
+					}
+				}
+				return true
+			})
+		}
+		if !bubbles && len(sleeps) > 0 {
+			t.Errorf("%s sleeps; use testing/synctest or wait for the event", strings.Join(sleeps, ", "))
+		}
 	}
 }
 
-func usesSynctest(f *ast.File) bool {
+func imports(f *ast.File, path string) bool {
 	for _, imp := range f.Imports {
-		if imp.Path.Value == `"testing/synctest"` {
+		if imp.Path.Value == strconv.Quote(path) {
 			return true
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // How long the day takes: long enough to be watched, or as short as a reader of
 // lines would like it.
 const (
-	demoPaceWatched = 7 * time.Second
+	demoPaceWatched = 8 * time.Second
 	demoPacePlain   = 2 * time.Second
 )
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -295,4 +296,53 @@ func wantOffset(t *testing.T, c *rawConn, group, topic string, want int64) {
 	if p.Offset != want || p.ErrorCode != 0 || p.Metadata == nil {
 		t.Errorf("group %s, topic %s: %+v, want offset %d", group, topic, p, want)
 	}
+}
+
+// TestCommitsRaceDeletions: while topics come and go under many committers, an
+// offset outlives its topic never, neither in memory nor in the log.
+func TestCommitsRaceDeletions(t *testing.T) {
+	b := brokertest.Start(t)
+	groupConn(t, b)
+	createTopic(t, b, "orders", 1)
+	stop := make(chan struct{})
+	var committers sync.WaitGroup
+	for i := range 4 {
+		c := dial(t, b)
+		committers.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				code := committed(ask[*kmsg.OffsetCommitResponse](c, commit(9, fmt.Sprintf("g%d", i+4*(n%20)), "orders", int64(n))))
+				if code != 0 && code != kerr.UnknownTopicOrPartition.Code {
+					t.Errorf("commit: %v", kerr.ErrorForCode(code))
+					return
+				}
+			}
+		})
+	}
+	admin := dial(t, b)
+	for range 20 {
+		req := kmsg.NewPtrDeleteTopicsRequest()
+		req.Version, req.TopicNames = 5, []string{"orders"}
+		if code := ask[*kmsg.DeleteTopicsResponse](admin, req).Topics[0].ErrorCode; code != 0 {
+			t.Errorf("delete: %v", kerr.ErrorForCode(code))
+		}
+		createTopic(t, b, "orders", 1)
+	}
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.Version, req.TopicNames = 5, []string{"orders"}
+	ask[*kmsg.DeleteTopicsResponse](admin, req)
+	close(stop)
+	committers.Wait()
+	check := func(c *rawConn) {
+		for i := range 80 {
+			wantOffset(t, c, fmt.Sprintf("g%d", i), "orders", -1)
+		}
+	}
+	check(admin)
+	b.Crash(5)
+	check(dial(t, b))
 }

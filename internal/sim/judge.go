@@ -1,0 +1,232 @@
+package sim
+
+func (e Writes) apply(l *Ledger) { l.writers[e.Writer] = e }
+
+func (e Sent) apply(l *Ledger) {
+	l.fates[e.Record] = &fate{partition: e.Partition, cuts: l.cuts, offset: -1}
+}
+
+func (e Acked) apply(l *Ledger) {
+	f := l.fates[e.Record]
+	if f == nil {
+		l.findings.add(Phantom, "an answer for %v, which was not sent", e.Record)
+		return
+	}
+	f.state, f.offset = acked, e.Offset
+	l.acked++
+}
+
+func (e Unknown) apply(l *Ledger) {
+	if f := l.fates[e.Record]; f != nil {
+		f.state = unknown
+	}
+}
+
+func (e Stuck) apply(l *Ledger) {
+	f := l.fates[e.Record]
+	if f == nil || f.state != open {
+		return
+	}
+	f.state = unknown
+	l.findings.add(ProducerStuck, "%v to %v has no answer", e.Record, f.partition)
+}
+
+func (e Read) apply(l *Ledger) {
+	l.checkSent("read", e.Partition, e.Offset, e.Record)
+	k := readerOf{e.Reader, e.Partition}
+	next, reads := l.readers[k]
+	switch {
+	case reads && e.Offset > next:
+		l.findings.add(PollSkip, "%s of %v was given offset %d, expected %d", e.Reader, e.Partition, e.Offset, next)
+	case reads && e.Offset < next:
+		l.findings.add(NonmonotonicPoll, "%s of %v was given offset %d, expected %d", e.Reader, e.Partition, e.Offset, next)
+	}
+	l.readers[k] = e.Offset + 1
+	if e.Group != "" {
+		l.group(e.Group, e.Partition).given[e.Offset] = true
+	}
+	p := l.partition(e.Partition)
+	if old, again := p.shown[e.Offset]; again && old != e.Record && !l.forgetful() {
+		l.findings.add(InconsistentValue, "%v offset %d showed %v and then %v", e.Partition, e.Offset, old, e.Record)
+	}
+	p.shown[e.Offset] = e.Record
+}
+
+func (e Garbled) apply(l *Ledger) {
+	l.findings.add(Phantom, "%v offset %d holds what nobody sent: %.80q", e.Partition, e.Offset, e.Value)
+}
+
+// checkSent: a record stands in the partition that it was sent to.
+func (l *Ledger) checkSent(how string, p Partition, offset int64, r Record) {
+	switch f := l.fates[r]; {
+	case f == nil:
+		l.findings.add(Phantom, "%v offset %d: %s %v, which nobody sent", p, offset, how, r)
+	case f.partition != p:
+		l.findings.add(Phantom, "%v offset %d: %s %v, which was sent to %v", p, offset, how, r, f.partition)
+	}
+}
+
+func (e Bounds) apply(l *Ledger) {
+	p := l.partition(e.Partition)
+	if !l.forgetful() {
+		if e.High < p.high {
+			l.findings.add(HighRegressed, "%v: from %d to %d", e.Partition, p.high, e.High)
+		}
+		if e.Stable < p.stable {
+			l.findings.add(StableRegressed, "%v: from %d to %d", e.Partition, p.stable, e.Stable)
+		}
+	}
+	p.high, p.stable = e.High, e.Stable
+}
+
+func (e ReadBack) apply(l *Ledger) {
+	l.checkSent("read back", e.Partition, e.Offset, e.Record)
+	p := l.partition(e.Partition)
+	p.back = append(p.back, entry{e.Offset, e.Record})
+}
+
+func (e EndOfLog) apply(l *Ledger) {
+	l.partition(e.Partition).end = &e
+	if e.Why != "" {
+		l.findings.add(Unreadable, "%v below %d: %s", e.Partition, e.High, e.Why)
+	}
+}
+
+func (e Deleted) apply(l *Ledger) { l.deleted[e.Topic] = true }
+
+func (e Committed) apply(l *Ledger) {
+	g := l.group(e.Group, e.Partition)
+	g.acked, g.some = max(g.acked, e.Offset), true
+	l.commits++
+}
+
+func (e CommitUnknown) apply(l *Ledger) { l.group(e.Group, e.Partition).unknown[e.Offset] = true }
+
+func (e CommitSeen) apply(l *Ledger) {
+	if e.Floor < 0 || e.Offset >= e.Floor || l.forgetful() {
+		return
+	}
+	switch {
+	case e.Offset < 0:
+		l.findings.add(CommitLost, "group %s, %v: %d was acknowledged, now there is none", e.Group, e.Partition, e.Floor)
+	case !l.group(e.Group, e.Partition).unknown[e.Offset]:
+		l.findings.add(CommitRegressed, "group %s, %v: %d was acknowledged, now it is %d", e.Group, e.Partition, e.Floor, e.Offset)
+	}
+}
+
+func (e Owned) apply(l *Ledger) {
+	k := ownership{groupOf{e.Group, e.Partition}, e.Generation}
+	old, owned := l.owners[k]
+	// A generation that was answered is durable in sync mode. In os mode a power
+	// cut may take it, and the next life of the broker uses its number again.
+	if owned && old.member != e.Member && (!l.forgetful() || old.incarnation == e.Incarnation) {
+		l.findings.add(DoubleOwner, "group %s, %v in generation %d: %s and %s", e.Group, e.Partition, e.Generation, old.member, e.Member)
+	}
+	l.owners[k] = owner{e.Member, e.Incarnation}
+}
+
+func (e Caught) apply(l *Ledger) {
+	if e.Committed < e.High {
+		l.findings.add(GroupStuck, "group %s, %v: committed %d of %d", e.Group, e.Partition, e.Committed, e.High)
+		return
+	}
+	g := l.group(e.Group, e.Partition)
+	for offset := range e.High {
+		if !g.given[offset] && !l.forgetful() {
+			l.findings.add(GroupSkipped, "group %s, %v: no member was given offset %d of %d", e.Group, e.Partition, offset, e.High)
+		}
+	}
+}
+
+func (PowerCut) apply(l *Ledger) { l.cuts++ }
+
+func (e Broken) apply(l *Ledger) { l.findings.add(e.Anomaly.Kind, "%s", e.Anomaly.What) }
+
+// Finish compares what was promised and shown with what was read back. All
+// partitions that are not deleted must have been read back.
+func (l *Ledger) Finish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := map[Record][]int64{}
+	for name, p := range l.partitions {
+		if l.deleted[name.Topic] {
+			continue
+		}
+		l.finishPartition(name, p, at)
+	}
+	for r, f := range l.fates {
+		if !l.deleted[f.partition.Topic] {
+			l.finishRecord(r, f, at[r])
+		}
+	}
+}
+
+// finishPartition checks one log by itself and against what readers were shown.
+func (l *Ledger) finishPartition(name Partition, p *partition, at map[Record][]int64) {
+	if p.end == nil {
+		l.findings.add(Unreadable, "%v was not read back", name)
+		return
+	}
+	next, last, log := p.end.Start, map[int32]int64{}, make(map[int64]Record, len(p.back))
+	for _, e := range p.back {
+		if e.offset != next {
+			l.findings.add(OffsetGap, "%v: offset %d follows %d", name, e.offset, next-1)
+		}
+		next = e.offset + 1
+		log[e.offset] = e.record
+		at[e.record] = append(at[e.record], e.offset)
+		l.checkOrder(name, e, last)
+	}
+	if next < p.end.High && p.end.Why == "" {
+		l.findings.add(OffsetGap, "%v: ends at %d, behind its last record at %d", name, p.end.High, next-1)
+	}
+	if p.end.High < p.high && !l.forgetful() {
+		l.findings.add(HighRegressed, "%v: from %d to %d in the end", name, p.high, p.end.High)
+	}
+	if l.forgetful() {
+		return
+	}
+	for offset, r := range p.shown {
+		switch got, ok := log[offset]; {
+		case !ok && offset >= p.end.Start:
+			l.findings.add(ReadThenLost, "%v offset %d: %v was read, and is gone", name, offset, r)
+		case ok && got != r:
+			l.findings.add(InconsistentValue, "%v offset %d: %v was read, now it is %v", name, offset, r, got)
+		}
+	}
+}
+
+// checkOrder: an idempotent writer's records stand in the order it sent them.
+func (l *Ledger) checkOrder(name Partition, e entry, last map[int32]int64) {
+	if l.writers[e.record.Writer].NotIdempotent {
+		return
+	}
+	if before, ok := last[e.record.Writer]; ok && e.record.Seq < before {
+		l.findings.add(Reordered, "%v offset %d: %v behind %d of the same writer", name, e.offset, e.record, before)
+	}
+	last[e.record.Writer] = max(last[e.record.Writer], e.record.Seq)
+}
+
+func (l *Ledger) finishRecord(r Record, f *fate, at []int64) {
+	if len(at) > 1 && !l.writers[r.Writer].NotIdempotent {
+		l.findings.add(Duplicate, "%v: %v stands at %v", f.partition, r, at)
+	}
+	if f.state == open {
+		l.findings.add(ProducerStuck, "%v to %v has no answer", r, f.partition)
+	}
+	if f.state != acked || l.forgiven(r, f) {
+		return
+	}
+	if len(at) == 0 {
+		l.findings.add(LostWrite, "%v: %v was acknowledged at offset %d", f.partition, r, f.offset)
+		return
+	}
+	for _, offset := range at {
+		if offset == f.offset {
+			return
+		}
+	}
+	if f.offset >= 0 {
+		l.findings.add(WrongOffset, "%v: %v was acknowledged at offset %d and stands at %v", f.partition, r, f.offset, at)
+	}
+}

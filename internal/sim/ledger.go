@@ -1,0 +1,178 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Ledger is the book of what clients were promised and shown. It judges events
+// as they come where it can and the rest in Finish. It may be used by several
+// goroutines; the events of one record, reader or group's sampler come in order.
+type Ledger struct {
+	durability Durability
+
+	mu         sync.Mutex
+	cuts       int // power cuts so far
+	writers    map[int32]Writes
+	fates      map[Record]*fate
+	partitions map[Partition]*partition
+	deleted    map[string]bool
+	readers    map[readerOf]int64 // next offset
+	groups     map[groupOf]*groupOffsets
+	owners     map[ownership]owner
+	acked      int
+	commits    int
+	findings   findings
+}
+
+// fate is what is known of one record.
+type fate struct {
+	partition Partition
+	cuts      int // Ledger.cuts when it was sent
+	offset    int64
+	state     state
+}
+
+type state int8
+
+const (
+	open state = iota // sent, no answer yet
+	acked
+	unknown
+)
+
+// partition is what was shown of one partition.
+type partition struct {
+	shown        map[int64]Record // by live readers
+	high, stable int64
+	back         []entry
+	end          *EndOfLog
+}
+
+type entry struct {
+	offset int64
+	record Record
+}
+
+type readerOf struct {
+	reader    string
+	partition Partition
+}
+
+type groupOf struct {
+	group     string
+	partition Partition
+}
+
+type groupOffsets struct {
+	acked   int64          // highest
+	unknown map[int64]bool // commits without an answer
+	given   map[int64]bool // offsets that some member was given
+	some    bool           // one commit at least was acknowledged
+}
+
+type ownership struct {
+	groupOf
+	generation int32
+}
+
+type owner struct {
+	member      string
+	incarnation int
+}
+
+// NewLedger makes an empty ledger for a broker that runs in this mode.
+func NewLedger(d Durability) *Ledger {
+	return &Ledger{
+		durability: d,
+		writers:    map[int32]Writes{}, fates: map[Record]*fate{}, partitions: map[Partition]*partition{},
+		deleted: map[string]bool{}, readers: map[readerOf]int64{}, groups: map[groupOf]*groupOffsets{},
+		owners: map[ownership]owner{},
+	}
+}
+
+// Add takes one event in.
+func (l *Ledger) Add(e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.apply(l)
+}
+
+// Floor is the highest acknowledged commit; -1 if there is none.
+func (l *Ledger) Floor(group string, p Partition) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if g := l.groups[groupOf{group, p}]; g != nil && g.some {
+		return g.acked
+	}
+	return -1
+}
+
+// Acked is how many records were acknowledged so far.
+func (l *Ledger) Acked() int { l.mu.Lock(); defer l.mu.Unlock(); return l.acked }
+
+// Commits is how many commits of partitions' offsets were acknowledged so far.
+func (l *Ledger) Commits() int { l.mu.Lock(); defer l.mu.Unlock(); return l.commits }
+
+// Counts is how many anomalies of each kind were found so far.
+func (l *Ledger) Counts() map[Kind]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.findings.count)
+}
+
+// First is the first anomalies that were found, at most 50.
+func (l *Ledger) First() []Anomaly {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.findings.first)
+}
+
+// Pending returns the records that have no answer.
+func (l *Ledger) Pending() []Record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []Record
+	for r, f := range l.fates {
+		if f.state == open {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (l *Ledger) partition(p Partition) *partition {
+	x := l.partitions[p]
+	if x == nil {
+		x = &partition{shown: map[int64]Record{}}
+		l.partitions[p] = x
+	}
+	return x
+}
+
+func (l *Ledger) group(name string, p Partition) *groupOffsets {
+	k := groupOf{name, p}
+	g := l.groups[k]
+	if g == nil {
+		g = &groupOffsets{unknown: map[int64]bool{}, given: map[int64]bool{}}
+		l.groups[k] = g
+	}
+	return g
+}
+
+// forgiven says whether the record may be missing although it was acknowledged.
+// A record that was sent before the cut may have been answered before it, too.
+func (l *Ledger) forgiven(r Record, f *fate) bool {
+	w, cut := l.writers[r.Writer], f.cuts < l.cuts
+	switch {
+	case w.Acks == AcksNone:
+		return true
+	case w.Acks == AcksLeader, l.durability == OS:
+		return cut
+	}
+	return false
+}
+
+// forgetful says whether a power cut may have taken what readers had seen.
+func (l *Ledger) forgetful() bool { return l.durability == OS && l.cuts > 0 }

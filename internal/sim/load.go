@@ -1,0 +1,220 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// LoadConfig says what clients do to a broker. The zero value of each optional
+// field works.
+type LoadConfig struct {
+	Target      Target // required
+	Ledger      *Ledger
+	Incarnation func() int // how often the broker was started; optional
+
+	Topics       int  // optional: 2
+	Partitions   int  // of each topic; optional: 3
+	Writers      int  // idempotent, acks=all, of each topic; optional: 2
+	Weak         bool // one writer with acks=1 and one with acks=0 besides
+	Members      int  // of a consumer group on the first topic
+	Churn        bool // a topic that is created and deleted again and again
+	Rate         int  // records a second of each writer; optional: 300
+	RecordBytes  int  // optional: 700
+	SegmentBytes int  // optional: 1 MiB, the least that topics may have
+}
+
+func (c *LoadConfig) complete() {
+	for _, d := range []struct {
+		field    *int
+		standard int
+	}{{&c.Topics, 2}, {&c.Partitions, 3}, {&c.Writers, 2}, {&c.Rate, 300}, {&c.RecordBytes, 700}, {&c.SegmentBytes, 1 << 20}} {
+		if *d.field == 0 {
+			*d.field = d.standard
+		}
+	}
+	if c.Incarnation == nil {
+		c.Incarnation = func() int { return 0 }
+	}
+}
+
+// groupName is the consumer group of a load.
+const groupName = "sim-group"
+
+// Load is clients at work, and what they know.
+type Load struct {
+	cfg     LoadConfig
+	topics  []string
+	writers []*writer
+	lives   int32 // of the churned topic; they are its writers, too
+
+	stopWriting, stopReading, stopGroup context.CancelFunc
+	writing, reading, grouping          sync.WaitGroup
+}
+
+// NewLoad creates the topics and starts the clients. Finish ends them.
+func NewLoad(ctx context.Context, cfg LoadConfig) (*Load, error) {
+	cfg.complete()
+	l := &Load{cfg: cfg}
+	admin, err := cfg.Target.client()
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close()
+	size := fmt.Sprint(cfg.SegmentBytes)
+	for i := range cfg.Topics {
+		name := fmt.Sprintf("sim-%d", i)
+		l.topics = append(l.topics, name)
+		_, err := kadm.NewClient(admin).CreateTopic(ctx, int32(cfg.Partitions), -1, map[string]*string{"segment.bytes": &size}, name)
+		if err != nil {
+			return nil, fmt.Errorf("create %s: %w", name, err)
+		}
+	}
+	return l, l.start(ctx)
+}
+
+func (l *Load) start(ctx context.Context) error {
+	for i, topic := range l.topics {
+		for range l.cfg.Writers {
+			l.writers = append(l.writers, &writer{load: l, topic: topic})
+		}
+		if l.cfg.Weak && i == 0 {
+			l.writers = append(l.writers, &writer{load: l, topic: topic, acks: AcksLeader}, &writer{load: l, topic: topic, acks: AcksNone})
+		}
+	}
+	var writing, reading, grouping context.Context
+	writing, l.stopWriting = context.WithCancel(ctx)
+	reading, l.stopReading = context.WithCancel(ctx)
+	grouping, l.stopGroup = context.WithCancel(ctx)
+	reader, err := newLiveReader(l)
+	if err != nil {
+		return err
+	}
+	l.reading.Go(func() { reader.run(reading) })
+	l.reading.Go(func() { l.sample(reading) })
+	for i, w := range l.writers {
+		w.id = int32(i)
+		if err := w.open(); err != nil {
+			return err
+		}
+		l.writing.Go(func() { w.run(writing) })
+	}
+	for i := range l.cfg.Members {
+		l.grouping.Go(func() { l.member(grouping, i) })
+	}
+	if l.cfg.Churn {
+		l.writing.Go(func() { l.churn(writing) })
+	}
+	return nil
+}
+
+// Finish ends the load on a broker that is well: writers wait for their
+// answers, the group comes to the end, all is read back, and the ledger is
+// finished. patience bounds each of these.
+func (l *Load) Finish(ctx context.Context, patience time.Duration) error {
+	l.stopWriting()
+	l.writing.Wait()
+	for _, w := range l.writers {
+		w.close(ctx, patience)
+	}
+	if l.cfg.Members > 0 {
+		l.catchUp(ctx, patience)
+	}
+	l.stopGroup()
+	l.grouping.Wait()
+	l.stopReading()
+	l.reading.Wait()
+	err := l.readBack(ctx, patience)
+	l.cfg.Ledger.Finish()
+	return err
+}
+
+func (l *Load) readBack(ctx context.Context, patience time.Duration) error {
+	var errs []error
+	for _, topic := range l.topics {
+		limited, cancel := context.WithTimeout(ctx, patience)
+		if err := readBack(limited, l.cfg.Target, l.cfg.Ledger, topic, topic); err != nil {
+			errs = append(errs, fmt.Errorf("read %s back: %w", topic, err))
+		}
+		cancel()
+	}
+	return errors.Join(errs...)
+}
+
+// writer produces to the partitions of a topic in turn.
+type writer struct {
+	load  *Load
+	id    int32
+	topic string
+	acks  Acks
+	cl    *kgo.Client
+}
+
+func (w *writer) open() error {
+	opts := []kgo.Opt{
+		kgo.DefaultProduceTopic(w.topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.MaxBufferedRecords(400), kgo.ProducerBatchMaxBytes(32 << 10), kgo.ProducerBatchCompression(kgo.NoCompression()),
+	}
+	if w.acks != AcksAll {
+		acks := kgo.LeaderAck()
+		if w.acks == AcksNone {
+			acks = kgo.NoAck()
+		}
+		opts = append(opts, kgo.RequiredAcks(acks), kgo.DisableIdempotentWrite())
+	}
+	w.load.cfg.Ledger.Add(Writes{w.id, w.acks, w.acks != AcksAll})
+	var err error
+	w.cl, err = w.load.cfg.Target.client(opts...)
+	return err
+}
+
+// run sends bursts at the load's rate until ctx ends. Produce blocks while too
+// many records have no answer.
+func (w *writer) run(ctx context.Context) {
+	const beat = 20 * time.Millisecond
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	burst := max(1, w.load.cfg.Rate*int(beat/time.Millisecond)/1000)
+	l := w.load.cfg.Ledger
+	for seq := int64(0); ; {
+		for range burst {
+			id, part := Record{w.id, seq}, int32(seq)%int32(w.load.cfg.Partitions)
+			seq++
+			l.Add(Sent{id, Partition{w.topic, part}})
+			w.cl.Produce(ctx, &kgo.Record{Partition: part, Value: value(id, w.load.cfg.RecordBytes)}, func(r *kgo.Record, err error) {
+				switch {
+				case err != nil:
+					l.Add(Unknown{id})
+				case w.acks == AcksNone:
+					l.Add(Acked{id, -1})
+				default:
+					l.Add(Acked{id, r.Offset})
+				}
+			})
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// close waits for the answers; records that have none by then are stuck.
+func (w *writer) close(ctx context.Context, patience time.Duration) {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := w.cl.Flush(limited); err != nil {
+		for _, r := range w.load.cfg.Ledger.Pending() {
+			if r.Writer == w.id {
+				w.load.cfg.Ledger.Add(Stuck{r})
+			}
+		}
+	}
+	w.cl.Close()
+}

@@ -1,0 +1,83 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Report is what one fault run did and found.
+type Report struct {
+	Name      string
+	Faults    map[string]int // by kind
+	Acked     int            // records
+	Commits   int
+	Recovery  []time.Duration // from start to listening, after a fault
+	Return    []time.Duration // from space to the first acknowledgement
+	Anomalies map[Kind]int
+	First     []Anomaly
+	Took      time.Duration
+}
+
+// Fault counts one fault.
+func (r *Report) Fault(kind string) {
+	if r.Faults == nil {
+		r.Faults = map[string]int{}
+	}
+	r.Faults[kind]++
+}
+
+// Take takes the ledger's findings in.
+func (r *Report) Take(l *Ledger) {
+	if r.Anomalies == nil {
+		r.Anomalies = map[Kind]int{}
+	}
+	for kind, n := range l.Counts() {
+		r.Anomalies[kind] += n
+	}
+	r.First = append(r.First, l.First()...)
+	r.Acked += l.Acked()
+	r.Commits += l.Commits()
+}
+
+// Found is the number of anomalies.
+func (r *Report) Found() int {
+	n := 0
+	for _, c := range r.Anomalies {
+		n += c
+	}
+	return n
+}
+
+// Percentile of durations, p from 0 to 100; 0 if there are none.
+func Percentile(all []time.Duration, p int) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	s := slices.Clone(all)
+	slices.Sort(s)
+	return s[min(len(s)-1, len(s)*p/100)]
+}
+
+// Table prints reports, one a line.
+func Table(reports []*Report) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-26s %9s %8s %9s  %-21s %-8s  %s\n", "run", "acked", "commits", "anomalies", "recovery p50/p99/n ms", "took", "faults")
+	for _, r := range reports {
+		var faults []string
+		for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {
+			faults = append(faults, fmt.Sprintf("%s %d", kind, r.Faults[kind]))
+		}
+		recovery := fmt.Sprintf("%d/%d/%d", Percentile(r.Recovery, 50).Milliseconds(), Percentile(r.Recovery, 99).Milliseconds(), len(r.Recovery))
+		fmt.Fprintf(&b, "%-26s %9d %8d %9d  %-21s %-8s  %s\n", r.Name, r.Acked, r.Commits, r.Found(), recovery, r.Took.Round(time.Second/10), strings.Join(faults, ", "))
+		if len(r.Return) > 0 {
+			fmt.Fprintf(&b, "%-26s writing again after space returned: p50 %v, max %v\n", "", Percentile(r.Return, 50).Round(time.Millisecond), slices.Max(r.Return).Round(time.Millisecond))
+		}
+		for _, kind := range slices.Sorted(maps.Keys(r.Anomalies)) {
+			fmt.Fprintf(&b, "%-26s %s: %d\n", "", kind, r.Anomalies[kind])
+		}
+	}
+	return b.String()
+}

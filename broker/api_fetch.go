@@ -45,6 +45,7 @@ func (b *Broker) decodeFetch(f *fetch, r *wireReader) bool {
 	f.maxWait = time.Duration(max(0, r.int32())) * time.Millisecond
 	f.minBytes = int(r.int32())
 	f.maxBytes = min(int(r.int32()), maxFetchBytes)
+	f.minBytes = min(f.minBytes, max(f.maxBytes, 1))
 	f.committed = r.int8() == 1
 	session, epoch := int32(0), int32(-1)
 	if f.version >= 7 {
@@ -125,6 +126,7 @@ func (b *Broker) decodeFetchTopic(f *fetch, r *wireReader) {
 		}
 		if p.log == nil {
 			p.code = unknown
+			f.lsn = b.metadata.lsn()
 		}
 		f.partitions = append(f.partitions, p)
 	}

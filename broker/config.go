@@ -30,7 +30,8 @@ type Config struct {
 	FS vfs.FS
 	// Now is the clock for timestamps and group deadlines. Nil is time.Now.
 	Now func() time.Time
-	// Random gives ids of topics, members and the cluster. Nil is crypto/rand.
+	// Random gives ids of topics, members and the cluster, to several goroutines at
+	// once. Nil is crypto/rand.
 	Random io.Reader
 	// JournalFileBytes is the size of one journal file, CheckpointBytes how much
 	// journal is written between two checkpoints. 0 is 64 MiB.

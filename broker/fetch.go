@@ -24,7 +24,8 @@ type fetch struct {
 	committed  bool // isolation level read_committed
 	topics     []fetchTopic
 	partitions []fetchPartition
-	names      []byte // of all topics, one after another
+	names      []byte      // of all topics, one after another
+	lsn        storage.LSN // of the metadata that a topic is missing in
 }
 
 // fetchTopic is a topic of a request and its run in fetch.partitions.
@@ -79,6 +80,9 @@ func (f *fetch) cost() int64 {
 func (w *answerWriter) serveFetch(s *slot) error {
 	f := s.fetch
 	err := w.collect(f)
+	if err == nil && f.lsn > 0 {
+		err = w.c.b.store.Wait(w.c.ctx, f.lsn, storage.Durable)
+	}
 	if err == nil {
 		if err = w.render(s); err == nil {
 			f.count(w.c.b.metrics)
@@ -109,20 +113,19 @@ func (w *answerWriter) collect(f *fetch) error {
 		w.timer.Reset(f.maxWait)
 	}
 	defer w.timer.Stop()
-	for {
-		f.release()
-		more, err := w.sleep(f)
-		if err != nil {
-			return err
-		}
-		if enough, err = f.read(); enough || err != nil || !more {
-			return err
-		}
+	f.release()
+	if err := w.sleep(f); err != nil {
+		return err
 	}
+	// Whatever there is now is the answer. To wait again for the rest could spin:
+	// the watcher counts all that is readable, the answer has limits per partition.
+	_, err = f.read()
+	return err
 }
 
-// sleep waits until a partition has something new; false: no more waiting.
-func (w *answerWriter) sleep(f *fetch) (bool, error) {
+// sleep waits until the wanted bytes are readable, a topic is deleted, or the time
+// is up.
+func (w *answerWriter) sleep(f *fetch) error {
 	watcher := storage.NewWatcher(f.minBytes)
 	for i := range f.partitions {
 		if p := &f.partitions[i]; p.log != nil {
@@ -132,16 +135,13 @@ func (w *answerWriter) sleep(f *fetch) (bool, error) {
 	}
 	select {
 	case <-watcher.C:
-		return true, nil
 	case <-w.timer.C:
-		return false, nil
 	case <-w.c.b.stopping:
-		return false, nil
 	case <-w.c.hurry:
-		return false, nil
 	case <-w.c.ctx.Done():
-		return false, w.c.ctx.Err()
+		return w.c.ctx.Err()
 	}
+	return nil
 }
 
 // read finds the records of all partitions, in the request's order. It says that

@@ -182,13 +182,19 @@ func TestLongPoll(t *testing.T) {
 		}
 		go func() {
 			time.Sleep(7 * time.Second)
-			mustProduce(t, dialBubble(t, b), "t", 1)
+			mustProduce(t, dialBubble(t, b), "t", 5)
 		}()
 		if waited, n := poll(1); waited != 7*time.Second || n == 0 {
 			t.Errorf("a record after 7 s: %d bytes after %v", n, waited)
 		}
 		if waited, n := poll(1 << 20); waited != 30*time.Second || n == 0 {
 			t.Errorf("less than the minimum: %d bytes after %v", n, waited)
+		}
+		limited := fetchRequest(12, "t", 0, 0)
+		limited.MinBytes, limited.MaxWaitMillis, limited.Topics[0].Partitions[0].PartitionMaxBytes = 100, 30_000, 10
+		begun := time.Now()
+		if p := fetched(ask[*kmsg.FetchResponse](c, limited)); len(p.RecordBatches) == 0 || time.Since(begun) > 0 {
+			t.Errorf("minimum above the partition's limit: %d bytes after %v", len(p.RecordBatches), time.Since(begun))
 		}
 		if waited, _ := poll(0); waited != 0 {
 			t.Errorf("minimum 0 waited %v", waited)

@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/weirstream/weir/internal/cli"
+	"github.com/weirstream/weir/cmd/weir/internal/cli"
 )
 
 // fresh starts a broker with a topic t that holds these values.

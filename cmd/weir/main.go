@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/weirstream/weir/internal/cli"
+	"github.com/weirstream/weir/cmd/weir/internal/cli"
 )
 
 func main() { os.Exit(run()) }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/weirstream/weir/internal/cli"
+	"github.com/weirstream/weir/cmd/weir/internal/cli"
 )
 
 func client(t *testing.T, p *process, opts ...kgo.Opt) *kgo.Client {

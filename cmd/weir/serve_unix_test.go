@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/weirstream/weir/internal/cli"
+	"github.com/weirstream/weir/cmd/weir/internal/cli"
 )
 
 // TestServeUnwritable needs a user whom permissions bind: run as root, it runs

@@ -29,10 +29,10 @@ var layers = map[string][]string{
 	"internal/demo/shop": {},
 
 	// The binary, where both meet.
-	"internal/cli": {".", "broker", "internal/demo", "internal/meta", "internal/storage", "internal/vfs"},
-	"cmd/weir":     {"internal/cli"},
-	"bench/relay":  {"."},
-	"bench/spike":  {"internal/vfs"},
+	"cmd/weir":              {"cmd/weir/internal/cli"},
+	"cmd/weir/internal/cli": {"broker", "internal/demo", "internal/meta", "internal/storage", "internal/vfs"},
+	"bench/relay":           {"."},
+	"bench/spike":           {"internal/vfs"},
 
 	// Tests over the whole.
 	"internal/house": {},

@@ -187,7 +187,7 @@ func (a *App) clientOpts() []kgo.Opt {
 		kgo.WithLogger(clientLogger{a.cfg.Logger}),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
-		kgo.FetchMaxWait(500 * time.Millisecond), // a resumed partition waits for the fetch in flight
+		kgo.FetchMaxWait(250 * time.Millisecond), // a resumed partition waits for the fetch in flight
 		kgo.MaxBufferedRecords(50_000),
 	}
 	opts = append(opts, a.cfg.Client...)

@@ -41,8 +41,9 @@
 //     dead-lettered nor finished: the next owner tries it from attempt 1.
 //  6. Queues are bounded: per partition at most twice MaxQueued records wait, and
 //     at most MaxInFlight (rounded up to 64) are handled but unacknowledged.
-//  7. A slow partition does not stop another: it is paused once another's worker
-//     is idle, and resumed when half of its queue is worked off.
+//  7. A slow partition does not stop another: once it is full and another's worker
+//     has been idle for 100 ms it is paused, and resumed when half of its queue is
+//     worked off.
 //
 // # Goroutines
 //

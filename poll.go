@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -43,25 +44,36 @@ func (a *App) fetchFailed(topic string, partition int32, err error) {
 	}
 }
 
+// pauseGrace is how long full partitions may keep the others waiting before they
+// are paused. A resumed partition waits for the fetch in flight, up to
+// kgo.FetchMaxWait; handlers that make room within the grace never meet that.
+const pauseGrace = 100 * time.Millisecond
+
 // awaitRoom returns when the next poll is wanted. Full partitions are paused
-// only once another partition's worker has nothing to do: until then not
-// polling holds them back, and costs nothing, while pausing makes the client
-// drop what it has fetched of them and fetch it again.
+// only if another partition's worker has nothing to do: until then not polling
+// holds them back, and costs nothing, while pausing makes the client drop what it
+// has fetched of them and fetch it again.
 func (a *App) awaitRoom(ctx context.Context) {
-	for ctx.Err() == nil {
+	var grace <-chan time.Time
+	for {
 		full, idle := a.crowding()
 		if len(full) == 0 {
 			return
 		}
-		if idle {
+		if idle && grace == nil {
+			timer := time.NewTimer(pauseGrace)
+			defer timer.Stop()
+			grace = timer.C
+		}
+		select {
+		case <-a.room:
+		case <-grace:
 			for _, p := range full {
 				a.pause(p)
 			}
 			return
-		}
-		select {
-		case <-a.room:
 		case <-ctx.Done():
+			return
 		}
 	}
 }

@@ -69,9 +69,7 @@ func TestNoMachineInTree(t *testing.T) {
 	if len(home) > 1 {
 		words = append(words, home+string(filepath.Separator))
 	}
-	for _, host := range []string{"proxy.golang" + ".org", "pypi" + ".org", "repo.maven" + ".apache.org", "deb.debian" + ".org", "registry.npmjs" + ".org"} {
-		words = append(words, host)
-	}
+	words = append(words, "proxy.golang"+".org", "pypi"+".org", "repo.maven"+".apache.org", "deb.debian"+".org", "registry.npmjs"+".org")
 	for _, name := range files(t, ".go", ".md", ".sh", ".py", ".yaml", ".yml", ".xml", ".java", "/run") {
 		src, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

@@ -106,11 +106,15 @@ func (p *Partition) roll(old *segment) (*segment, error) {
 	}
 	end := p.staged.base
 	seg := newSegment(p, end)
-	if err := seg.log.create(); err != nil {
+	create := seg.log.create
+	if p.store.found != nil {
+		create = seg.log.openOrCreate // redone: the file may be there
+	}
+	if err := create(); err != nil {
 		return nil, fmt.Errorf("make segment: %w", err)
 	}
 	// An index file of that name could only be a left-over.
-	if err := p.store.cfg.FS.Remove(seg.ix.f.name); err == nil {
+	if err := p.store.cfg.FS.Remove(seg.ix.f.name); err == nil && p.store.found == nil {
 		p.store.cfg.Logger.Warn("removed a left-over index", "file", seg.ix.f.name)
 	}
 	seg.ix.loaded.Store(true)
@@ -155,6 +159,9 @@ func (p *Partition) write() error {
 	}
 	g := &p.staged
 	g.written = true
+	if p.store.found != nil && g.seg.log.holds(g.batches, g.pos) {
+		return nil // redone after a kill: the page cache has it already
+	}
 	return g.seg.log.writeAt(g.batches, g.pos)
 }
 

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"sync"
@@ -110,6 +111,27 @@ func (f *file) ReadAt(b []byte, off int64) (int, error) {
 	}
 	defer f.release()
 	return h.ReadAt(b, off)
+}
+
+// holds says whether b stands at off already, and marks the file as written, so
+// that the next sync covers b all the same.
+func (f *file) holds(b []byte, off int64) bool {
+	h, err := f.acquire()
+	if err != nil {
+		return false
+	}
+	defer f.release()
+	w := windows.Get().(*window)
+	defer windows.Put(w)
+	for len(b) > 0 {
+		n := min(len(b), len(w.b))
+		if k, _ := h.ReadAt(w.b[:n], off); k < n || !bytes.Equal(w.b[:n], b[:n]) {
+			return false
+		}
+		b, off = b[n:], off+int64(n)
+	}
+	f.dirty.Store(true)
+	return true
 }
 
 func (f *file) size() (int64, error) {

@@ -46,6 +46,7 @@ type Partition struct {
 	entry   [1]journal.Entry // scratch of the append at work
 	cutBack bool             // the segment file may be longer than its size
 	fresh   []*segment       // whose files may be dirty and are not in a checkpoint yet
+	behind  []int64          // recovery: bases of files that the checkpoint does not tell of
 	newFile bool             // the topic's directory has an entry that is not synced
 	record  []byte           // the partition's part of the last checkpoint
 	changed atomic.Bool      // record is old

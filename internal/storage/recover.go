@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -146,6 +147,27 @@ func (s *Store) recoverTopics(mine func(TopicID) bool) error {
 			}
 		}
 	}
+	if err := s.redoAll(mine); err != nil {
+		return err
+	}
+	if s.found.clean || s.scans() {
+		return nil
+	}
+	for id, t := range *s.topics.Load() {
+		for _, p := range t.parts {
+			if !mine(id) || len(p.behind) == 0 && p.active() == nil {
+				continue
+			}
+			if err := p.cut(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// redoAll replays the journal into the partitions of the topics that mine names.
+func (s *Store) redoAll(mine func(TopicID) bool) error {
 	return s.j.Replay(func(_ journal.LSN, entries []journal.Entry) error {
 		for _, e := range entries {
 			id := TopicID(e.Topic)
@@ -223,13 +245,40 @@ func (p *Partition) recover(st *partitionState, files []int64) error {
 	if p.store.scans() {
 		return p.scanTail(a, behind)
 	}
-	if err := p.removeSegments(behind); err != nil {
-		return err
-	}
+	// What lies behind the recovery point is cut after the redo: mostly it is
+	// what the redo would write, and comparing is cheaper.
+	p.behind = behind
 	if a == nil {
 		return nil
 	}
-	return p.cutTo(a, a.size.Load())
+	return p.checkSize(a)
+}
+
+// cut ends a recovery in sync mode: what was not redone goes.
+func (p *Partition) cut() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := 0
+	if n := len(p.state.segments); n > 0 {
+		first = n - 1
+	}
+	var strangers []int64
+	for _, base := range p.behind {
+		k := sort.Search(len(p.state.segments), func(i int) bool { return p.state.segments[i].base >= base })
+		if k == len(p.state.segments) || p.state.segments[k].base != base {
+			strangers = append(strangers, base)
+		}
+	}
+	for first > 0 && p.state.segments[first].size.Load() > p.state.segments[first].ownFrom && p.state.segments[first].ownFrom == 0 {
+		first-- // made or taken over by the redo, and the one before it was active
+	}
+	for _, seg := range p.state.segments[first:] {
+		if err := p.cutTo(seg, seg.size.Load()); err != nil {
+			return err
+		}
+	}
+	p.behind = nil
+	return p.removeSegments(strangers)
 }
 
 // attach makes the segments that a checkpoint tells of.
@@ -254,6 +303,18 @@ func (p *Partition) attach(st *partitionState) {
 	if a := p.active(); a != nil {
 		p.state.high.seg, p.state.high.pos = a, a.size.Load()
 	}
+}
+
+// checkSize refuses a file that is shorter than what was synced.
+func (p *Partition) checkSize(seg *segment) error {
+	info, err := p.store.cfg.FS.Stat(seg.log.name)
+	if err != nil {
+		return fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
+	}
+	if size := seg.size.Load(); info.Size < size {
+		return seg.corrupt(info.Size, -1, fmt.Sprintf("the file has %d bytes, %d were made durable", info.Size, size))
+	}
+	return nil
 }
 
 // cutTo makes the segment's file as long as size says.

@@ -38,7 +38,7 @@ func (e Read) apply(l *Ledger) {
 	switch {
 	case reads && e.Offset > next:
 		l.findings.add(PollSkip, "%s of %v was given offset %d, expected %d", e.Reader, e.Partition, e.Offset, next)
-	case reads && e.Offset < next:
+	case reads && e.Offset < next && !l.forgetful():
 		l.findings.add(NonmonotonicPoll, "%s of %v was given offset %d, expected %d", e.Reader, e.Partition, e.Offset, next)
 	}
 	l.readers[k] = e.Offset + 1
@@ -214,7 +214,13 @@ func (l *Ledger) finishRecord(r Record, f *fate, at []int64) {
 	if f.state == open {
 		l.findings.add(ProducerStuck, "%v to %v has no answer", r, f.partition)
 	}
-	if f.state != acked || l.forgiven(r, f) {
+	if f.state != acked {
+		return
+	}
+	if l.forgiven(r, f) {
+		if len(at) == 0 {
+			l.lost++
+		}
 		return
 	}
 	if len(at) == 0 {

@@ -23,6 +23,7 @@ type Ledger struct {
 	owners     map[ownership]owner
 	acked      int
 	commits    int
+	lost       int // acknowledged, gone, and forgiven
 	findings   findings
 }
 
@@ -114,6 +115,9 @@ func (l *Ledger) Acked() int { l.mu.Lock(); defer l.mu.Unlock(); return l.acked 
 
 // Commits is how many commits of partitions' offsets were acknowledged so far.
 func (l *Ledger) Commits() int { l.mu.Lock(); defer l.mu.Unlock(); return l.commits }
+
+// Lost is how many acknowledged records are gone that no promise covered.
+func (l *Ledger) Lost() int { l.mu.Lock(); defer l.mu.Unlock(); return l.lost }
 
 // Counts is how many anomalies of each kind were found so far.
 func (l *Ledger) Counts() map[Kind]int {

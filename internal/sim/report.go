@@ -14,6 +14,7 @@ type Report struct {
 	Faults    map[string]int // by kind
 	Acked     int            // records
 	Commits   int
+	Lost      int             // acknowledged records that are gone and that no promise covered
 	Recovery  []time.Duration // from start to listening, after a fault
 	Return    []time.Duration // from space to the first acknowledgement
 	Anomalies map[Kind]int
@@ -40,6 +41,7 @@ func (r *Report) Take(l *Ledger) {
 	r.First = append(r.First, l.First()...)
 	r.Acked += l.Acked()
 	r.Commits += l.Commits()
+	r.Lost += l.Lost()
 }
 
 // Found is the number of anomalies.
@@ -72,6 +74,9 @@ func Table(reports []*Report) string {
 		}
 		recovery := fmt.Sprintf("%d/%d/%d", Percentile(r.Recovery, 50).Milliseconds(), Percentile(r.Recovery, 99).Milliseconds(), len(r.Recovery))
 		fmt.Fprintf(&b, "%-26s %9d %8d %9d  %-21s %-8s  %s\n", r.Name, r.Acked, r.Commits, r.Found(), recovery, r.Took.Round(time.Second/10), strings.Join(faults, ", "))
+		if r.Lost > 0 {
+			fmt.Fprintf(&b, "%-26s without a promise (acks=1 or durability os at a power cut, acks=0): %d records gone\n", "", r.Lost)
+		}
 		if len(r.Return) > 0 {
 			fmt.Fprintf(&b, "%-26s writing again after space returned: p50 %v, max %v\n", "", Percentile(r.Return, 50).Round(time.Millisecond), slices.Max(r.Return).Round(time.Millisecond))
 		}

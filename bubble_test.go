@@ -42,3 +42,5 @@ func TestStopWithoutBroker(t *testing.T)           { inBubble(t, stopWithoutBrok
 func TestTopicMadeLater(t *testing.T)              { inBubble(t, topicMadeLater) }
 func TestUnreachable(t *testing.T)                 { inBubble(t, unreachable) }
 func TestGoexit(t *testing.T)                      { inBubble(t, goexit) }
+func TestInFlightBounded(t *testing.T)             { inBubble(t, inFlightBounded) }
+func TestQueuedBytesBounded(t *testing.T)          { inBubble(t, queuedBytesBounded) }

@@ -283,6 +283,63 @@ func commitOnlyContiguous(c *cluster) {
 	}
 }
 
+// inFlightBounded: while nothing is acknowledged, handlers stop being called.
+func inFlightBounded(c *cluster) {
+	in, out := c.topic("orders", 1), c.topic("copies", 1)
+	c.produce(in, 1, 1000)
+	h := newHandled()
+	ready := make(chan struct{})
+	m := c.start("in-flight", func(app *weir.App) {
+		weir.Handle(app, texts(in), func(ctx context.Context, r weir.Record[string, string]) error {
+			<-ready
+			h.add("", r.Partition, r.Offset)
+			return weir.Produce(ctx, texts(out), r.Key, r.Value)
+		})
+	}, func(cfg *weir.Config) { cfg.MaxInFlight = 128 })
+	m.net.holdBack(produceKey)
+	close(ready)
+	c.eventually("as many handled as may be in flight", func() bool { return h.total() == 128 })
+	time.Sleep(time.Second)
+	if n, s := h.total(), m.Stats().Topics[in].Partitions[0]; n != 128 || s.InFlight != 128 || s.Lag != 1000 {
+		c.t.Errorf("%d handled, %+v; want 128 in flight and a lag of 1000", n, s)
+	}
+	m.net.release()
+	c.eventually("all handled", func() bool { return h.total() == 1000 })
+	m.quit()
+	h.onceInOrder(c.t, 1, 1000)
+	if n := c.end(out); n != 1000 {
+		c.t.Errorf("%d records produced", n)
+	}
+}
+
+// queuedBytesBounded: large records fill a queue before MaxQueued does.
+func queuedBytesBounded(c *cluster) {
+	topic := c.topic("orders", 2)
+	var recs []*kgo.Record
+	for range 100 {
+		recs = append(recs, &kgo.Record{Topic: topic, Partition: 0, Value: bytes.Repeat([]byte("x"), 10_000)})
+	}
+	c.produceRecords(recs...)
+	end := make(chan struct{})
+	m := c.start("bytes", func(app *weir.App) {
+		weir.Handle(app, texts(topic), func(ctx context.Context, r weir.Record[string, string]) error {
+			<-end
+			return nil
+		})
+	}, func(cfg *weir.Config) {
+		cfg.MaxQueuedBytes = 100_000
+		cfg.Client = append(cfg.Client, kgo.FetchMaxPartitionBytes(50_000))
+	})
+	c.eventually("it is paused", func() bool { return m.Stats().Topics[topic].Partitions[0].Paused })
+	time.Sleep(time.Second)
+	if n := m.Stats().Topics[topic].Partitions[0].Queued; n > 99 {
+		c.t.Errorf("%d records of 10 kB are queued, want about 10", n)
+	}
+	close(end)
+	c.eventually("all handled", func() bool { return m.Stats().Topics[topic].Handled == 100 })
+	m.quit()
+}
+
 // produceAwaited: a graceful stop waits for acknowledgements before it commits.
 func produceAwaited(c *cluster) {
 	in, out := c.topic("orders", 2), c.topic("copies", 2)

@@ -37,8 +37,10 @@ type partition struct {
 	mu struct {
 		sync.Mutex
 		queue       [][]*kgo.Record
-		queued      int // records in queue
+		queued      int // records in queue and in the worker's chunk
 		queuedBytes int
+		chunk       int // records in the worker's chunk
+		chunkBytes  int
 		idle        bool  // the worker waits for records
 		paused      bool  // the client was told to pause; changed under app.pauseMu too
 		end         int64 // high watermark of the last fetch
@@ -87,16 +89,20 @@ func sizeOf(recs []*kgo.Record) int {
 	return n
 }
 
-// pop takes up to chunkSize records; none if the queue is empty. room says that
-// half of a full queue is worked off.
+// pop takes up to chunkSize records, the chunk before being worked off; none if
+// the queue is empty. room says that half of a full queue is worked off.
 func (p *partition) pop() (chunk []*kgo.Record, room bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	low := p.low(&p.app.cfg)
+	p.mu.queued -= p.mu.chunk
+	p.mu.queuedBytes -= p.mu.chunkBytes
+	room = !low && p.low(&p.app.cfg)
+	p.mu.chunk, p.mu.chunkBytes = 0, 0
 	if len(p.mu.queue) == 0 {
 		p.mu.idle = true
-		return nil, false
+		return nil, room
 	}
-	low := p.low(&p.app.cfg)
 	front := p.mu.queue[0]
 	if n := min(chunkSize, len(front)); n < len(front) {
 		chunk, p.mu.queue[0] = front[:n], front[n:]
@@ -105,16 +111,15 @@ func (p *partition) pop() (chunk []*kgo.Record, room bool) {
 		p.mu.queue[0] = nil
 		p.mu.queue = p.mu.queue[1:]
 	}
-	p.mu.queued -= len(chunk)
-	p.mu.queuedBytes -= sizeOf(chunk)
-	return chunk, !low && p.low(&p.app.cfg)
+	p.mu.chunk, p.mu.chunkBytes = len(chunk), sizeOf(chunk)
+	return chunk, room
 }
 
 // discard drops what is queued: the worker has halted.
 func (p *partition) discard() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mu.queue, p.mu.queued, p.mu.queuedBytes = nil, 0, 0
+	p.mu.queue, p.mu.queued, p.mu.queuedBytes = nil, p.mu.chunk, p.mu.chunkBytes
 }
 
 // ended tells whether the worker has returned.

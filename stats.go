@@ -17,7 +17,7 @@ type TopicStats struct {
 type PartitionStats struct {
 	Position int64 // the offset after the contiguous run of finished records; -1 before the first record came
 	Lag      int64 // records from Position to the end known from the last fetch; 0 before the first record came
-	Queued   int   // fetched records that wait for the handler
+	Queued   int   // fetched records that wait for the handler; exact to the 256 that a worker takes at once
 	InFlight int   // records begun and not finished, or finished behind such a one
 	Paused   bool  // fetching rests until the queue is worked off
 }

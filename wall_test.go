@@ -38,6 +38,7 @@ func TestWall(t *testing.T) {
 		"StopFinishesTheRecordInHand": stopFinishesTheRecordInHand,
 		"ReturnedPartitionWaits":      returnedPartitionWaits,
 		"StopWithoutBroker":           stopWithoutBroker,
+		"InFlightBounded":             inFlightBounded,
 		"TopicMadeLater":              topicMadeLater,
 		"Goexit":                      goexit,
 	} {

@@ -200,6 +200,55 @@ func TestRule6RecoveryCuts(t *testing.T) {
 	}
 }
 
+// TestRule6RedoneIsSynced: what a start finds in the segments as the journal
+// tells it is in the page cache only; the next checkpoint syncs it.
+func TestRule6RedoneIsSynced(t *testing.T) {
+	mem := vfs.NewMem()
+	cfg := smallConfig(mem)
+	cfg.CheckpointBytes = 1 << 30
+	s := mustOpen(t, cfg, orders)
+	for range 60 {
+		put(t, s, s.Partition(ordersID, 0), text(1, strings.Repeat("x", 200)))
+	}
+	clone := killed(mem)
+	mustClose(t, s)
+	cfg.FS = clone
+	s = mustOpen(t, cfg, orders)
+	if err := s.checkpoint(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(8) {
+		cfg.FS = powerCut(clone, seed)
+		s2 := mustOpen(t, cfg, orders)
+		if o := s2.Partition(ordersID, 0).Offsets(); o.High != 60 {
+			t.Errorf("%+v after a power cut", o)
+		}
+		mustRead(t, s2.Partition(ordersID, 0), 0)
+		mustClose(t, s2)
+	}
+	mustClose(t, s)
+}
+
+// TestRule6RedoCorrectsSegments: behind the recovery point the journal is right,
+// whatever the segment holds.
+func TestRule6RedoCorrectsSegments(t *testing.T) {
+	mem := vfs.NewMem()
+	cfg := smallConfig(mem)
+	s := mustOpen(t, cfg, orders)
+	want := text(3, "right")
+	put(t, s, s.Partition(ordersID, 0), want)
+	name := s.Partition(ordersID, 0).active().log.name
+	clone := killed(mem)
+	mustClose(t, s)
+	flip(t, clone, name, 70)
+	cfg.FS = clone
+	s = mustOpen(t, cfg, orders)
+	defer mustClose(t, s)
+	if got := mustRead(t, s.Partition(ordersID, 0), 0); !bytes.Equal(got, want) {
+		t.Error("the segment's damage was taken over")
+	}
+}
+
 // TestRule6CheckpointWaitsForFrames: a checkpoint that has taken in an append
 // is not written before the frame is durable; otherwise a power cut in between
 // would keep one half of a commit to two partitions.

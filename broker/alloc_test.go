@@ -16,6 +16,9 @@ import (
 // answer. Storage and the journal are included; the file system in memory, which
 // makes pages, is not.
 func TestProduceAllocatesNothing(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector makes pools forget")
+	}
 	b, err := Open(context.Background(), Config{Dir: t.TempDir(), Durability: "os"})
 	if err != nil {
 		t.Fatal(err)

@@ -47,9 +47,10 @@ func (b *Broker) decodeFetch(f *fetch, r *wireReader) bool {
 	f.maxBytes = min(int(r.int32()), maxFetchBytes)
 	f.minBytes = min(f.minBytes, max(f.maxBytes, 1))
 	f.committed = r.int8() == 1
-	session, epoch := int32(0), int32(-1)
+	epoch := int32(-1)
 	if f.version >= 7 {
-		session, epoch = r.int32(), r.int32()
+		r.int32() // session id
+		epoch = r.int32()
 	}
 	for range r.array(4) {
 		b.decodeFetchTopic(f, r)
@@ -68,17 +69,16 @@ func (b *Broker) decodeFetch(f *fetch, r *wireReader) bool {
 	if r.bad {
 		return false
 	}
-	f.check(replica, session, epoch)
+	f.check(replica, epoch)
 	return true
 }
 
 // check holds what is wrong with a request as a whole.
-func (f *fetch) check(replica, session, epoch int32) {
+func (f *fetch) check(replica, epoch int32) {
 	switch {
 	case epoch > 0 || epoch < -1:
-		// Whatever the session, it is none of ours.
+		// An incremental request. Whatever its session, it is none of ours.
 		f.code = kerr.FetchSessionIDNotFound.Code
-		_ = session
 	case replica >= 0:
 		// Somebody poses as a follower; there are none.
 		for i := range f.partitions {

@@ -171,7 +171,7 @@ func (b *Broker) appendBatch(p *produceRequest, t *topic, n int32, records []byt
 	}
 	if log == nil {
 		p.lsn = max(p.lsn, b.metadata.lsn())
-		return p.noPartition(t, n)
+		return p.noPartition(t)
 	}
 	if t.Internal {
 		return refuse(kerr.InvalidTopicException, "clients may not write to internal topics")
@@ -199,7 +199,7 @@ func (b *Broker) appendBatch(p *produceRequest, t *topic, n int32, records []byt
 	return nil
 }
 
-func (p *produceRequest) noPartition(t *topic, n int32) error {
+func (p *produceRequest) noPartition(t *topic) error {
 	if p.version >= 13 && t == nil {
 		return refuse(kerr.UnknownTopicID, "")
 	}

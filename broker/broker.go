@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -47,7 +48,7 @@ type Broker struct {
 	mu struct {
 		sync.Mutex
 		stopping  bool
-		listeners []*listener
+		listeners []net.Listener
 		conns     map[*conn]struct{}
 		perIP     map[string]int
 	}

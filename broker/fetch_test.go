@@ -1,6 +1,8 @@
 package broker_test
 
 import (
+	"encoding/hex"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -269,5 +271,62 @@ func TestLargeFetch(t *testing.T) {
 		if n != 5 {
 			t.Errorf("%s: %d batches", topic.Topic, n)
 		}
+	}
+}
+
+// TestCorruptRecords are never sent. When nothing of the answer has left, the
+// client is told which partition they are in; later the connection is closed.
+func TestCorruptRecords(t *testing.T) {
+	for name, tc := range map[string]struct {
+		good, size int // batches before the bad one, and their values' size
+		closed     bool
+	}{"first": {0, 100, false}, "within the first chunk": {3, 100, false}, "midway": {3, 200 << 10, true}} {
+		t.Run(name, func(t *testing.T) {
+			b := brokertest.Start(t)
+			id := createTopic(t, b, "t", 1)
+			value := make([]byte, tc.size)
+			c, at := dial(t, b), 0
+			for range tc.good + 1 {
+				one := batch.Build(batch.BuildOptions{}, batch.Record{Timestamp: time.Now().UnixMilli(), Value: value})
+				if p := produced(ask[*kmsg.ProduceResponse](c, produceRequest(9, -1, "t", 0, one))); p.ErrorCode != 0 {
+					t.Fatal(p.ErrorCode)
+				}
+				at += len(one)
+			}
+			b.Restart()
+			rot(t, b, filepath.Join("/data/topics", hex.EncodeToString(id[:]), "0-00000000000000000000.log"), int64(at-2))
+			c = dial(t, b)
+			c.send(fetchRequest(12, "t", 0, 0))
+			if tc.closed {
+				if _, _, err := c.readFrame(); err == nil {
+					t.Error("a whole answer with records that cannot be read")
+				}
+				return
+			}
+			resp := kmsg.NewPtrFetchResponse()
+			resp.Version = 12
+			c.receive(resp, 1)
+			if p := fetched(resp); p.ErrorCode != kerr.CorruptMessage.Code || len(p.RecordBatches) > 0 {
+				t.Errorf("code %d, %d bytes", p.ErrorCode, len(p.RecordBatches))
+			}
+		})
+	}
+}
+
+// rot changes one byte of a file.
+func rot(t *testing.T, b *brokertest.Broker, name string, at int64) {
+	t.Helper()
+	f, err := b.Files().Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var one [1]byte
+	if _, err := f.ReadAt(one[:], at); err != nil {
+		t.Fatal(err)
+	}
+	one[0] ^= 0x55
+	if _, err := f.WriteAt(one[:], at); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -20,12 +20,6 @@ type endpoint struct {
 // be reached otherwise.
 var inProcess = endpoint{"weir.in-process", 9092}
 
-// listener is a net.Listener being served.
-type listener struct {
-	net  net.Listener
-	done bool
-}
-
 // Serve accepts clients on l until Shutdown, and then returns nil. It may be
 // called for several listeners at once. It closes l.
 func (b *Broker) Serve(l net.Listener) error {
@@ -34,7 +28,7 @@ func (b *Broker) Serve(l net.Listener) error {
 		b.mu.Unlock()
 		return errors.Join(ErrStopped, l.Close())
 	}
-	b.mu.listeners = append(b.mu.listeners, &listener{net: l})
+	b.mu.listeners = append(b.mu.listeners, l)
 	b.readers.Add(1)
 	b.mu.Unlock()
 	defer b.readers.Done()
@@ -149,7 +143,7 @@ func (b *Broker) stopReading() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.mu.listeners {
-		l.net.Close()
+		l.Close()
 	}
 	for c := range b.mu.conns {
 		_ = c.net.SetReadDeadline(time.Now())
@@ -163,7 +157,7 @@ func (b *Broker) Addr() net.Addr {
 	if len(b.mu.listeners) == 0 {
 		return nil
 	}
-	return b.mu.listeners[0].net.Addr()
+	return b.mu.listeners[0].Addr()
 }
 
 // DialContext connects to the broker within the process; network and address are

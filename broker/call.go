@@ -64,10 +64,9 @@ func (c *call) finish(lsn storage.LSN, level storage.Level) {
 	c.conn.answered(c.slot)
 }
 
-// services are what the parts of the broker are given when they are made.
+// services are what the metadata store is given when it is made.
 type services struct {
 	store    *storage.Store
-	metadata *metadata
 	settings *meta.Settings
 	metrics  *metrics
 	logger   *slog.Logger

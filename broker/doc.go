@@ -26,7 +26,7 @@
 //  4. Records are neither decoded nor copied on their way in, but for the kernel's
 //     copy and the one into the journal; on their way out they are copied once.
 //  5. Memory is bounded: a frame's buffer grows with the bytes that arrived and
-//     counts against one budget; so does what decoding may allocate; a connection
+//     counts against a budget; what decoding may allocate has another; a connection
 //     holds at most maxPending bytes of answers and maxInflight requests.
 //  6. Input from the wire never panics. Should it, only its connection ends.
 //  7. A handler answers its call exactly once.

@@ -1,0 +1,239 @@
+package sim
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weirstream/weir/broker/brokertest"
+)
+
+type lie = func(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error)
+
+// drops answers a Produce request and throws it away.
+func drops(s *shim, req kmsg.Request, _ exchange) (kmsg.Response, error) {
+	if p, ok := req.(*kmsg.ProduceRequest); ok && s.once(5) {
+		return s.accept(p), nil
+	}
+	return nil, nil
+}
+
+// doubles appends a Produce request twice.
+func doubles(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
+	if _, ok := req.(*kmsg.ProduceRequest); ok && s.once(5) {
+		if _, err := s.learn(req, broker); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// reorders appends a Produce request after the next one.
+func reorders(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
+	p, ok := req.(*kmsg.ProduceRequest)
+	if !ok {
+		return nil, nil
+	}
+	if s.once(5) {
+		forEach(p, func(_ string, _ int32, b []byte) []byte { s.kept = b; return b })
+		return s.accept(p), nil
+	}
+	if s.kept == nil {
+		return nil, nil
+	}
+	kept := s.kept
+	s.kept = nil
+	resp, err := s.learn(req, broker)
+	if err == nil {
+		forEach(p, func(string, int32, []byte) []byte { return kept })
+		_, err = s.learn(p, broker)
+	}
+	return resp, err
+}
+
+// misplaces answers an offset that is one too high.
+func misplaces(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
+	if _, ok := req.(*kmsg.ProduceRequest); !ok || !s.once(5) {
+		return nil, nil
+	}
+	resp, err := s.learn(req, broker)
+	if err == nil {
+		resp.(*kmsg.ProduceResponse).Topics[0].Partitions[0].BaseOffset++
+	}
+	return resp, err
+}
+
+// shows gives a batch to a reader and then does not keep it.
+func shows(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
+	switch req := req.(type) {
+	case *kmsg.ProduceRequest:
+		if !s.once(5) {
+			return nil, nil
+		}
+		resp := s.accept(req)
+		at := &resp.Topics[0].Partitions[0]
+		b := req.Topics[0].Partitions[0].Records
+		binary.BigEndian.PutUint64(b, uint64(at.BaseOffset))
+		s.mu.Lock()
+		s.kept, s.topic, s.id = b, req.Topics[0].Topic, req.Topics[0].TopicID
+		s.mu.Unlock()
+		<-s.shown
+		at.ErrorCode = kerr.InvalidRecord.Code
+		return resp, nil
+	case *kmsg.FetchRequest:
+		resp, err := broker(req)
+		if err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if f := resp.(*kmsg.FetchResponse); s.kept != nil && s.slip(f) {
+			close(s.shown)
+		}
+		return resp, nil
+	}
+	return nil, nil
+}
+
+// slip puts the batch that was held back into an answer that has no records.
+func (s *shim) slip(f *kmsg.FetchResponse) bool {
+	if len(f.Topics) == 0 { // nothing is new in a fetch session
+		p := kmsg.NewFetchResponseTopicPartition()
+		f.Topics = []kmsg.FetchResponseTopic{{Topic: s.topic, TopicID: s.id, Partitions: []kmsg.FetchResponseTopicPartition{p}}}
+	}
+	p := &f.Topics[0].Partitions[0]
+	if len(p.RecordBatches) > 0 {
+		return false
+	}
+	p.RecordBatches, s.kept = s.kept, nil
+	p.HighWatermark, p.LastStableOffset = 1<<30, 1<<30
+	return true
+}
+
+// shifts serves a batch under other offsets.
+func shifts(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
+	if _, ok := req.(*kmsg.FetchRequest); !ok {
+		return nil, nil
+	}
+	resp, err := broker(req)
+	if err != nil {
+		return nil, err
+	}
+	for i := range resp.(*kmsg.FetchResponse).Topics {
+		for j := range resp.(*kmsg.FetchResponse).Topics[i].Partitions {
+			b := resp.(*kmsg.FetchResponse).Topics[i].Partitions[j].RecordBatches
+			if len(b) > 0 && s.once(5) {
+				binary.BigEndian.PutUint64(b, binary.BigEndian.Uint64(b)+1)
+			}
+		}
+	}
+	return resp, nil
+}
+
+// forgets answers commits and throws them away.
+func forgets(s *shim, req kmsg.Request, _ exchange) (kmsg.Response, error) {
+	c, ok := req.(*kmsg.OffsetCommitRequest)
+	if !ok {
+		return nil, nil
+	}
+	s.mu.Lock()
+	s.told++
+	s.mu.Unlock()
+	resp := c.ResponseKind().(*kmsg.OffsetCommitResponse)
+	for _, t := range c.Topics {
+		out := kmsg.NewOffsetCommitResponseTopic()
+		out.Topic, out.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			one := kmsg.NewOffsetCommitResponseTopicPartition()
+			one.Partition = p.Partition
+			out.Partitions = append(out.Partitions, one)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp, nil
+}
+
+// sinks tells ends that lie before ends it told.
+func sinks(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
+	if _, ok := req.(*kmsg.ListOffsetsRequest); !ok {
+		return nil, nil
+	}
+	resp, err := broker(req)
+	if err != nil || !s.once(20) {
+		return resp, err
+	}
+	for i := range resp.(*kmsg.ListOffsetsResponse).Topics {
+		for j := range resp.(*kmsg.ListOffsetsResponse).Topics[i].Partitions {
+			resp.(*kmsg.ListOffsetsResponse).Topics[i].Partitions[j].Offset = 0
+		}
+	}
+	s.mu.Lock()
+	s.told = 0 // again and again: the first may ask for the start, which is 0
+	s.mu.Unlock()
+	return resp, err
+}
+
+// TestLyingBroker: a load on a broker that lies is found out, and one on a broker
+// that does not is not.
+func TestLyingBroker(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lie  lie
+		want []Kind // each must be found
+		also []Kind // may follow
+	}{
+		{"honest", nil, nil, nil},
+		{"drops", drops, []Kind{LostWrite}, nil},
+		{"doubles", doubles, []Kind{Duplicate}, []Kind{Reordered, WrongOffset}},
+		{"reorders", reorders, []Kind{Reordered, WrongOffset}, nil},
+		{"misplaces", misplaces, []Kind{WrongOffset}, nil},
+		{"shows too early", shows, nil, []Kind{ReadThenLost, InconsistentValue, NonmonotonicPoll, PollSkip}},
+		{"shifts offsets", shifts, []Kind{InconsistentValue}, []Kind{NonmonotonicPoll, PollSkip, GroupSkipped, ReadThenLost}},
+		{"forgets commits", forgets, []Kind{CommitLost}, []Kind{GroupStuck}},
+		{"sinks watermarks", sinks, []Kind{HighRegressed, StableRegressed}, []Kind{GroupStuck, OffsetGap, LostWrite, ReadThenLost, Unreadable}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { lied(t, c.lie, c.want, c.also) })
+		})
+	}
+}
+
+func lied(t *testing.T, lie lie, want, also []Kind) {
+	b := brokertest.Start(t)
+	s := &shim{dial: b.DialContext, lie: lie, next: map[string]int64{}, shown: make(chan struct{})}
+	ledger := NewLedger(Sync)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	load, err := NewLoad(ctx, LoadConfig{Target: Target{brokertest.Address, s.Dial}, Ledger: ledger, Topics: 1, Partitions: 1, Writers: 1, Members: 2, Rate: 50, RecordBytes: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * time.Second)
+	if err := load.Finish(ctx, 20*time.Second); err != nil {
+		t.Error(err)
+	}
+	got := ledger.Counts()
+	if lie != nil && s.told == 0 && got[HighRegressed] == 0 {
+		t.Error("no lie was told")
+	}
+	for _, kind := range want {
+		if got[kind] == 0 {
+			t.Errorf("%s was not found (found: %v)", kind, got)
+		}
+	}
+	if lie != nil && len(got) == 0 {
+		t.Error("nothing was found")
+	}
+	for kind := range got {
+		if !slices.Contains(want, kind) && !slices.Contains(also, kind) {
+			t.Errorf("%s was found besides: %v", kind, ledger.First())
+		}
+	}
+	t.Logf("%d records acknowledged, %d commits; found %v", ledger.Acked(), ledger.Commits(), got)
+}

@@ -25,6 +25,7 @@ type Image struct {
 	byName     *shards[string, *Topic]
 	byID       *shards[[16]byte, *Topic]
 	byFolded   *shards[string, string] // name with '.' as '_' → name
+	starts     *shards[[16]byte, logStarts]
 	partitions int
 	clusterID  string
 	producerID int64
@@ -38,6 +39,7 @@ func NewImage() *Image {
 		byName:   newShards[string, *Topic](),
 		byID:     newShards[[16]byte, *Topic](),
 		byFolded: newShards[string, string](),
+		starts:   newShards[[16]byte, logStarts](),
 	}).ready()
 }
 
@@ -97,7 +99,7 @@ func (m *Image) Apply(r Record) (*Image, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConflict, err)
 	}
 	next := &Image{
-		byName: m.byName, byID: m.byID, byFolded: m.byFolded,
+		byName: m.byName, byID: m.byID, byFolded: m.byFolded, starts: m.starts,
 		partitions: m.partitions, clusterID: m.clusterID, producerID: m.producerID,
 	}
 	var err error
@@ -116,6 +118,8 @@ func (m *Image) Apply(r Record) (*Image, error) {
 			err = fmt.Errorf("%w: cluster id changes from %q to %q", ErrConflict, m.clusterID, r.ClusterID)
 		}
 		next.clusterID = r.ClusterID
+	case LogStartRecord:
+		err = next.moveStarts(r)
 	}
 	if err != nil {
 		return nil, err
@@ -150,6 +154,9 @@ func (m *Image) remove(r TopicDeletedRecord) error {
 	}
 	m.byName = m.byName.without(t.Name)
 	m.byID = m.byID.without(t.ID)
+	if m.starts.get(t.ID) != nil {
+		m.starts = m.starts.without(t.ID)
+	}
 	if m.byFolded.get(fold(t.Name)) == t.Name {
 		m.byFolded = m.byFolded.without(fold(t.Name))
 	}

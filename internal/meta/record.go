@@ -10,7 +10,8 @@ import (
 )
 
 // Record is one durable fact in __cluster_metadata: TopicRecord,
-// TopicDeletedRecord, ProducerIDsRecord or ClusterRecord, by value.
+// TopicDeletedRecord, ProducerIDsRecord, ClusterRecord or LogStartRecord, by
+// value.
 type Record interface {
 	recordType() string
 	check() error
@@ -42,10 +43,25 @@ type ClusterRecord struct {
 	ClusterID string
 }
 
+// LogStartRecord: the logs of some partitions of a topic begin at higher offsets
+// from now on. It is durable before a record below them is out of reach, so that
+// none comes back. An offset below one that was told before changes nothing.
+type LogStartRecord struct {
+	ID     [16]byte
+	Starts []LogStart
+}
+
+// LogStart is the first offset of a partition's log.
+type LogStart struct {
+	Partition int32
+	Offset    int64
+}
+
 func (TopicRecord) recordType() string        { return "topic" }
 func (TopicDeletedRecord) recordType() string { return "topic-deleted" }
 func (ProducerIDsRecord) recordType() string  { return "producer-ids" }
 func (ClusterRecord) recordType() string      { return "cluster" }
+func (LogStartRecord) recordType() string     { return "log-start" }
 
 func (r TopicRecord) check() error {
 	if r.Partitions < 1 {
@@ -74,6 +90,21 @@ func (r ProducerIDsRecord) check() error {
 func (r ClusterRecord) check() error {
 	if r.ClusterID == "" {
 		return errors.New("cluster id is empty")
+	}
+	return nil
+}
+
+func (r LogStartRecord) check() error {
+	if r.ID == ([16]byte{}) {
+		return errors.New("log starts of a topic without id")
+	}
+	if len(r.Starts) == 0 {
+		return errors.New("no log starts")
+	}
+	for _, s := range r.Starts {
+		if s.Partition < 0 || s.Offset < 0 {
+			return fmt.Errorf("log of partition %d starts at %d", s.Partition, s.Offset)
+		}
 	}
 	return nil
 }
@@ -122,6 +153,7 @@ type body struct {
 	Configs    map[string]string `json:"configs,omitempty"`
 	Next       int64             `json:"next,omitempty"`
 	ClusterID  string            `json:"clusterId,omitempty"`
+	Starts     [][]int64         `json:"starts,omitempty"` // pairs of partition and offset
 }
 
 // Encode returns the key and the value of the record in __cluster_metadata; see
@@ -137,6 +169,11 @@ func Encode(r Record) (key, value []byte) {
 		b.Next = r.Next
 	case ClusterRecord:
 		b.ClusterID = r.ClusterID
+	case LogStartRecord:
+		b.ID = FormatID(r.ID)
+		for _, s := range r.Starts {
+			b.Starts = append(b.Starts, []int64{int64(s.Partition), s.Offset})
+		}
 	}
 	value, err := json.Marshal(b)
 	if err != nil {
@@ -149,7 +186,7 @@ func Encode(r Record) (key, value []byte) {
 // for what a newer weir wrote, ErrBadRecord for everything else.
 func Decode(key, value []byte) (Record, error) {
 	switch string(key) {
-	case "topic", "topic-deleted", "producer-ids", "cluster":
+	case "topic", "topic-deleted", "producer-ids", "cluster", "log-start":
 	default:
 		return nil, &UnknownRecordError{Type: string(key)}
 	}
@@ -186,7 +223,7 @@ func decodeBody(key string, value []byte) (Record, error) {
 		return nil, errors.New("bytes follow the value")
 	}
 	var id [16]byte
-	if key == "topic" || key == "topic-deleted" {
+	if key == "topic" || key == "topic-deleted" || key == "log-start" {
 		var err error
 		if id, err = ParseID(b.ID); err != nil {
 			return nil, err
@@ -199,6 +236,20 @@ func decodeBody(key string, value []byte) (Record, error) {
 		return TopicDeletedRecord{Name: b.Name, ID: id}, nil
 	case "producer-ids":
 		return ProducerIDsRecord{Next: b.Next}, nil
+	case "log-start":
+		starts, err := decodeStarts(b.Starts)
+		return LogStartRecord{ID: id, Starts: starts}, err
 	}
 	return ClusterRecord{ClusterID: b.ClusterID}, nil
+}
+
+func decodeStarts(pairs [][]int64) ([]LogStart, error) {
+	starts := make([]LogStart, 0, len(pairs))
+	for _, pair := range pairs {
+		if len(pair) != 2 || pair[0] != int64(int32(pair[0])) {
+			return nil, fmt.Errorf("%v is no partition with an offset", pair)
+		}
+		starts = append(starts, LogStart{int32(pair[0]), pair[1]})
+	}
+	return starts, nil
 }

@@ -16,6 +16,7 @@ var allRecords = []Record{
 	ProducerIDsRecord{Next: 3000},
 	ProducerIDsRecord{},
 	ClusterRecord{ClusterID: "5L6g3nShT-eMCtK--X86sw"},
+	LogStartRecord{ID: id(1), Starts: []LogStart{{Partition: 0, Offset: 17}, {Partition: 5, Offset: 1<<63 - 1}}},
 }
 
 func TestRecordRoundTrip(t *testing.T) {
@@ -41,6 +42,7 @@ func TestRecordBytes(t *testing.T) {
 		`producer-ids {"v":1,"next":3000}`,
 		`producer-ids {"v":1}`,
 		`cluster {"v":1,"clusterId":"5L6g3nShT-eMCtK--X86sw"}`,
+		`log-start {"v":1,"id":"qgAAAQEAAAAAAAAAAAAAAA","starts":[[0,17],[5,9223372036854775807]]}`,
 	}
 	for i, r := range allRecords {
 		key, value := Encode(r)
@@ -56,6 +58,12 @@ func TestDecodeRefuses(t *testing.T) {
 		{"nothing", "topic", ""},
 		{"null", "topic", "null"},
 		{"no version", "cluster", `{"clusterId":"c"}`},
+		{"log starts of no topic", "log-start", `{"v":1,"starts":[[0,1]]}`},
+		{"no log starts", "log-start", `{"v":1,"id":"qgAAAQEAAAAAAAAAAAAAAA"}`},
+		{"log start without offset", "log-start", `{"v":1,"id":"qgAAAQEAAAAAAAAAAAAAAA","starts":[[0]]}`},
+		{"log start of partition 2^32", "log-start", `{"v":1,"id":"qgAAAQEAAAAAAAAAAAAAAA","starts":[[4294967296,1]]}`},
+		{"log start below 0", "log-start", `{"v":1,"id":"qgAAAQEAAAAAAAAAAAAAAA","starts":[[0,-1]]}`},
+		{"log start of partition -1", "log-start", `{"v":1,"id":"qgAAAQEAAAAAAAAAAAAAAA","starts":[[-1,1]]}`},
 		{"version 0", "cluster", `{"v":0,"clusterId":"c"}`},
 		{"version -1", "cluster", `{"v":-1,"clusterId":"c"}`},
 		{"unknown field", "cluster", `{"v":1,"clusterId":"c","x":1}`},

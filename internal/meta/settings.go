@@ -41,6 +41,7 @@ type Settings struct {
 	OffsetsTopicPartitions     int32
 
 	ProducerIDExpiration time.Duration
+	RetentionInterval    time.Duration // log.retention.check.interval.ms
 
 	given map[string]string // what was set, by name
 }

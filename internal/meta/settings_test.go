@@ -94,6 +94,7 @@ func TestSettingsDefaults(t *testing.T) {
 		MaxRequestBytes: 104857600, MaxInflightBytes: 256 << 20, MaxIdle: 10 * time.Minute, MaxConnections: 10_000, MaxConnectionsPerIP: 2000,
 		GroupMinSessionTimeout: 6 * time.Second, GroupMaxSessionTimeout: 30 * time.Minute, GroupMaxSize: 1000, MaxGroups: 10_000,
 		OffsetsRetention: 7 * 24 * time.Hour, OffsetMetadataMaxBytes: 4096, OffsetsTopicPartitions: 50, ProducerIDExpiration: 24 * time.Hour,
+		RetentionInterval: 5 * time.Minute,
 	}
 	if diff := cmp.Diff(want, parse(t, nil), cmp.AllowUnexported(Settings{})); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -104,7 +105,8 @@ func TestSettingsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := (TopicConfig{SegmentBytes: 1 << 30, MaxMessageBytes: 1048588, IndexIntervalBytes: 4096,
-		TimestampBeforeMaxMillis: 1<<63 - 1, TimestampAfterMaxMillis: 3600000}); c != want {
+		TimestampBeforeMaxMillis: 1<<63 - 1, TimestampAfterMaxMillis: 3600000, Delete: true, RetentionMillis: 604800000, RetentionBytes: -1,
+		SegmentMillis: 604800000, SegmentIndexBytes: 10485760, FileDeleteDelayMillis: 60000}); c != want {
 		t.Errorf("topic defaults are %+v, want %+v", c, want)
 	}
 }

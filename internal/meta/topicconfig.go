@@ -18,6 +18,13 @@ type TopicConfig struct {
 	TimestampBeforeMaxMillis int64 // message.timestamp.before.max.ms
 	TimestampAfterMaxMillis  int64 // message.timestamp.after.max.ms
 	Compact                  bool  // cleanup.policy holds compact: records need keys
+	Delete                   bool  // cleanup.policy holds delete: retention holds
+	RetentionMillis          int64 // retention.ms; -1: no limit
+	RetentionBytes           int64 // retention.bytes; -1: no limit
+	SegmentMillis            int64 // segment.ms
+	SegmentJitterMillis      int64 // segment.jitter.ms
+	SegmentIndexBytes        int64 // segment.index.bytes
+	FileDeleteDelayMillis    int64 // file.delete.delay.ms
 }
 
 // ParseTopicConfigs tells whether a topic may have these settings. The error
@@ -61,6 +68,7 @@ func (s *Settings) TopicConfig(configs map[string]string) (TopicConfig, error) {
 		return TopicConfig{}, fmt.Errorf("%w: min.compaction.lag.ms (%d) is larger than max.compaction.lag.ms (%d)",
 			ErrInvalidConfig, lag, most)
 	}
+	policy := splitList(value("cleanup.policy"))
 	return TopicConfig{
 		SegmentBytes:             number("segment.bytes"),
 		MaxMessageBytes:          int(number("max.message.bytes")),
@@ -68,7 +76,14 @@ func (s *Settings) TopicConfig(configs map[string]string) (TopicConfig, error) {
 		LogAppendTime:            value("message.timestamp.type") == "LogAppendTime",
 		TimestampBeforeMaxMillis: number("message.timestamp.before.max.ms"),
 		TimestampAfterMaxMillis:  number("message.timestamp.after.max.ms"),
-		Compact:                  slices.Contains(splitList(value("cleanup.policy")), "compact"),
+		Compact:                  slices.Contains(policy, "compact"),
+		Delete:                   slices.Contains(policy, "delete"),
+		RetentionMillis:          number("retention.ms"),
+		RetentionBytes:           number("retention.bytes"),
+		SegmentMillis:            number("segment.ms"),
+		SegmentJitterMillis:      number("segment.jitter.ms"),
+		SegmentIndexBytes:        number("segment.index.bytes"),
+		FileDeleteDelayMillis:    number("file.delete.delay.ms"),
 	}, nil
 }
 

@@ -158,3 +158,39 @@ func replay(seed uint64) string {
 	})
 	return strings.Join(append(out, "-v"), " ")
 }
+
+var places = flag.Int("faults.places", 1000, "damages to files between stop and start")
+
+// TestFaultsDamage flips bits, zeroes sectors, and cuts and removes files.
+func TestFaultsDamage(t *testing.T) {
+	needFaults(t)
+	seed := theSeed()
+	t.Logf("replay with: go test ./internal/sim %s", replay(seed))
+	all := &reports{}
+	t.Cleanup(func() { t.Log("\n" + Table(all.all)) })
+	for _, killed := range []bool{false, true} {
+		name := "damage after a stop"
+		if killed {
+			name = "damage after a kill"
+		}
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			r := newRun(t, name, seed, Sync, smallCommand("sync"))
+			r.begun = time.Now()
+			defer all.add(r.Report)
+			rot := &Rot{Run: r, Killed: killed}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			if err := rot.Prepare(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := rot.Places(ctx, (*places+1)/2); err != nil {
+				t.Error(err)
+			}
+			r.Report.Took = time.Since(r.begun)
+			acked := r.Report.Acked
+			r.Report.Take(r.Ledger)
+			r.Report.Acked = acked
+			judge(t, r.Report)
+		})
+	}
+}

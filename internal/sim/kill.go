@@ -51,9 +51,19 @@ func (r *Run) restart() error {
 }
 
 func (r *Run) broken(kind Kind, format string, args ...any) {
-	a := Anomaly{kind, fmt.Sprintf(format, args...)}
+	a := Anomaly{kind, short(fmt.Sprintf(format, args...))}
 	r.Log("%v", a)
 	r.Ledger.Add(Broken{a})
+}
+
+// short keeps the beginning, which says what happened, and the end, which is the
+// last that the broker said.
+func short(s string) string {
+	const begin, end = 300, 400
+	if len(s) <= begin+end {
+		return s
+	}
+	return s[:begin] + " … " + s[len(s)-end:]
 }
 
 // alive: a broker that ended without an order is an anomaly.

@@ -107,7 +107,7 @@ func (s *Store) begin() error {
 		st, err = s.j.Start()
 	}
 	if err != nil {
-		return fmt.Errorf("start journal: %w", err)
+		return err
 	}
 	if s.scans() {
 		return s.checkpoint(s.ctx, false)

@@ -38,7 +38,10 @@ func explainOpen(dir string, err error) error {
 	case errors.As(err, &corrupt):
 		code = ExitStorage
 		err = fmt.Errorf("data directory %s is damaged: %w; nothing was changed: restore it from a copy, or keep it aside and start with an empty one", dir, corrupt)
-	case errors.Is(err, storage.ErrStorage):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, storage.ErrNoSpace):
+		code = ExitStorage
+		err = fmt.Errorf("data directory %s: the disk is full, so there is no room for even a journal: free some space, or choose another directory with --data", dir)
+	case errors.Is(err, storage.ErrStorage), errors.Is(err, syscall.EIO):
 		code, err = ExitStorage, fmt.Errorf("open data directory %s: %w", dir, err)
 	case errors.Is(err, vfs.ErrLocked):
 		err = fmt.Errorf("data directory %s is in use by another weir: stop it, or choose another directory with --data", dir)

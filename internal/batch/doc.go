@@ -5,7 +5,8 @@
 // The nouns. A Batch is a view of the bytes of one whole batch: a header of 61
 // bytes and the records. Split cuts batches off a run of bytes. Validate judges
 // what a client sent, by the rules of Apache Kafka's LogValidator. Records
-// iterates over a batch, decompressing it if it must. Build makes a batch.
+// iterates over a batch, decompressing it if it must. Build makes a batch. A
+// Rewriter makes one anew without the records that compaction removes.
 //
 //	 0          8        12        16   17      21       23         27
 //	┌──────────┬─────────┬─────────┬─────┬───────┬────────┬──────────┬──────────
@@ -19,7 +20,7 @@
 // Invariants:
 //
 //  1. A Batch has at least HeaderLen bytes, its length field fits its length,
-//     and its magic is 2. Only Split, Validate and Build make one.
+//     and its magic is 2. Only Split, Validate, Build and a Rewriter make one.
 //  2. No input makes the package panic, and nothing is allocated because a
 //     length field says so: lengths are compared with the bytes that are there,
 //     and what decompression yields is bounded by the caller.
@@ -34,8 +35,9 @@
 // goroutines at once; the methods that begin with Set need it for themselves.
 //
 // Left out on purpose: message formats v0 and v1, which Apache Kafka 4 does not
-// take from producers either, and compressing, for which nothing here has a use.
-// Two things differ from Kafka: compressed batches are not opened unless asked
-// (design: a broker should not inflate a stranger's gigabyte), and negative
-// lengths other than -1 inside a record are refused, where Kafka reads null.
+// take from producers either, and a choice of compression levels: a batch that
+// is made anew gets its codec's usual one. Two things differ from Kafka:
+// compressed batches are not opened unless asked (design: a broker should not
+// inflate a stranger's gigabyte), and negative lengths other than -1 inside a
+// record are refused, where Kafka reads null.
 package batch

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 	"time"
 )
@@ -31,31 +30,19 @@ func needRoot(t *testing.T, tools ...string) *Cell {
 	return cell
 }
 
-// TestFaultsPower cuts the power of a real file system.
-func TestFaultsPower(t *testing.T) {
-	needFaults(t)
-	seed := theSeed()
-	t.Logf("replay with: go test ./internal/sim %s", replay(seed))
-	all, built := &reports{}, buildWeir(t)
-	t.Cleanup(func() { t.Log("\n" + Table(all.all)) })
+// power cuts the power of a real file system.
+func (s *suite) power(t *testing.T) {
 	for _, c := range []struct {
 		name    string
+		d       Durability
 		command Command
-		share   int // percent of the cuts
+		percent int // of the cuts
 	}{
-		{"power, sync", WeirCommand(built, "sync"), 30},
-		{"power, sync small files", smallCommand("sync"), 55},
-		{"power, os small files", smallCommand("os"), 15},
+		{"power, sync", Sync, WeirCommand(s.built, "sync"), 35},
+		{"power, sync, small files", Sync, smallCommand("sync"), 50},
+		{"power, os, small files", OS, smallCommand("os"), 15},
 	} {
-		t.Run(strings.ReplaceAll(c.name, ", ", "_"), func(t *testing.T) {
-			durability := Sync
-			if strings.Contains(c.name, "os") {
-				durability = OS
-			}
-			r := newRun(t, c.name, seed, durability, c.command)
-			defer all.add(r.Report)
-			powerRun(t, r, max(1, *powercuts*c.share/100))
-		})
+		s.run(t, c.name, c.d, c.command, func(t *testing.T, r *Run) { powerRun(t, r, max(1, *powercuts*c.percent/100)) })
 	}
 }
 
@@ -66,110 +53,63 @@ func powerRun(t *testing.T, r *Run, cuts int) {
 	if err != nil {
 		t.Skipf("no ext4 on a loop device: %v", err)
 	}
+	onDisk(t, r, disk, LoadConfig{Weak: true, Members: 3, Churn: true}, func(ctx context.Context) error {
+		return r.PowerCuts(ctx, disk, cuts, 800*time.Millisecond)
+	})
+}
+
+// onDisk runs a load on the disk with faults and judges.
+func onDisk(t *testing.T, r *Run, disk *Disk, load LoadConfig, faults func(ctx context.Context) error) {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := disk.Unmount(); err != nil {
 			t.Error(err)
 		}
 	})
 	r.On(disk)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	if err := r.Begin(ctx, LoadConfig{Weak: true, Members: 3, Churn: true}); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.PowerCuts(ctx, disk, cuts, 800*time.Millisecond); err != nil {
-		t.Error(err)
-	}
-	if err := r.End(ctx); err != nil {
-		t.Error(err)
-	}
-	judge(t, r.Report)
+	withLoad(t, r, load, faults)
 }
 
 var episodes = flag.Int("faults.episodes", 20, "full disks, and as many failing system calls")
 
-// TestFaultsFullDisk takes the space of a small file system away and gives it back.
-func TestFaultsFullDisk(t *testing.T) {
-	needFaults(t)
-	seed := theSeed()
-	t.Logf("replay with: go test ./internal/sim %s", replay(seed))
-	all, built := &reports{}, buildWeir(t)
-	t.Cleanup(func() { t.Log("\n" + Table(all.all)) })
+// fullDisk takes the space of a small file system away and gives it back.
+func (s *suite) fullDisk(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		command Command
 		size    int64
 	}{
-		{"full disk", WeirCommand(built, "sync"), 640 << 20},
+		{"full disk", WeirCommand(s.built, "sync"), 640 << 20},
 		{"full disk, small files", smallCommand("sync"), 256 << 20},
 	} {
-		t.Run(strings.ReplaceAll(c.name, ", ", "_"), func(t *testing.T) {
-			r := newRun(t, c.name, seed, Sync, c.command)
-			defer all.add(r.Report)
-			fullRun(t, r, c.size, (*episodes+1)/2)
+		s.run(t, c.name, Sync, c.command, func(t *testing.T, r *Run) {
+			disk, err := NewTmpfs(needRoot(t), t.TempDir(), c.size)
+			if err != nil {
+				t.Skip(err)
+			}
+			onDisk(t, r, disk, LoadConfig{Members: 2, Rate: 400}, func(ctx context.Context) error {
+				return r.FullDisk(ctx, disk, (*episodes+1)/2)
+			})
 		})
 	}
 }
 
-func fullRun(t *testing.T, r *Run, size int64, episodes int) {
-	t.Helper()
-	cell := needRoot(t)
-	disk, err := NewTmpfs(cell, t.TempDir(), size)
-	if err != nil {
-		t.Skip(err)
-	}
-	t.Cleanup(func() {
-		if err := disk.Unmount(); err != nil {
-			t.Error(err)
-		}
-	})
-	r.On(disk)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	if err := r.Begin(ctx, LoadConfig{Members: 2, Rate: 400}); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.FullDisk(ctx, disk, episodes); err != nil {
-		t.Error(err)
-	}
-	if err := r.End(ctx); err != nil {
-		t.Error(err)
-	}
-	judge(t, r.Report)
-}
-
-// TestFaultsFailingSync lets system calls fail by strace.
-func TestFaultsFailingSync(t *testing.T) {
-	needFaults(t)
+// failingCalls lets system calls fail by strace.
+func (s *suite) failingCalls(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip(err)
 	}
-	seed := theSeed()
-	t.Logf("replay with: go test ./internal/sim %s", replay(seed))
-	all, built := &reports{}, buildWeir(t)
-	t.Cleanup(func() { t.Log("\n" + Table(all.all)) })
 	for _, c := range []struct {
 		name    string
 		command Command
 	}{
-		{"failing calls", WeirCommand(built, "sync")},
+		{"failing calls", WeirCommand(s.built, "sync")},
 		{"failing calls, small files", smallCommand("sync")},
 	} {
-		t.Run(strings.ReplaceAll(c.name, ", ", "_"), func(t *testing.T) {
-			r := newRun(t, c.name, seed, Sync, c.command)
-			defer all.add(r.Report)
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			if err := r.Begin(ctx, LoadConfig{Members: 2}); err != nil {
-				t.Fatal(err)
-			}
-			if err := r.FailingDisk(ctx, c.command, (*episodes+1)/2); err != nil {
-				t.Error(err)
-			}
-			if err := r.End(ctx); err != nil {
-				t.Error(err)
-			}
-			judge(t, r.Report)
+		s.run(t, c.name, Sync, c.command, func(t *testing.T, r *Run) {
+			withLoad(t, r, LoadConfig{Members: 2}, func(ctx context.Context) error {
+				return r.FailingDisk(ctx, c.command, (*episodes+1)/2)
+			})
 		})
 	}
 }

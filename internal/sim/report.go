@@ -13,6 +13,7 @@ type Report struct {
 	Name      string
 	Faults    map[string]int // by kind
 	Acked     int            // records
+	Sent      int64          // bytes, where records are not counted
 	Commits   int
 	Lost      int             // acknowledged records that are gone and that no promise covered
 	Recovery  []time.Duration // from start to listening, after a fault
@@ -74,6 +75,9 @@ func Table(reports []*Report) string {
 		}
 		recovery := fmt.Sprintf("%d/%d/%d", Percentile(r.Recovery, 50).Milliseconds(), Percentile(r.Recovery, 99).Milliseconds(), len(r.Recovery))
 		fmt.Fprintf(&b, "%-26s %9d %8d %9d  %-21s %-8s  %s\n", r.Name, r.Acked, r.Commits, r.Found(), recovery, r.Took.Round(time.Second/10), strings.Join(faults, ", "))
+		if r.Sent > 0 {
+			fmt.Fprintf(&b, "%-26s %d MiB of log\n", "", r.Sent>>20)
+		}
 		if r.Lost > 0 {
 			fmt.Fprintf(&b, "%-26s without a promise (acks=1 or durability os at a power cut, acks=0): %d records gone\n", "", r.Lost)
 		}

@@ -30,8 +30,15 @@ type Rot struct {
 	snapshot *Snapshot
 }
 
+// End completes the report.
+func (r *Rot) End() {
+	r.Run.Report.Took = time.Since(r.Run.begun)
+	r.Run.Report.Take(r.Run.Ledger)
+}
+
 // Prepare fills a broker and stops it.
 func (r *Rot) Prepare(ctx context.Context) error {
+	r.Run.begun = time.Now()
 	p := r.Run.Process
 	if _, err := p.Start(); err != nil {
 		return err

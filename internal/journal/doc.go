@@ -55,8 +55,9 @@
 // Bounds: Config.BufferBytes of frames that are not written, four times as much
 // written and not synced, two spares. The preparer makes one spare ahead once a
 // quarter of the current file is used; without a spare the writer makes a file
-// itself, reserved but not zeroed, so the first frame in an empty directory
-// waits for no more than that.
+// itself and zeroes 1 MiB of it, and a further one each time it comes to the end
+// of what is zeroed (makeReady says why), so the first frame in an empty
+// directory waits for no more than that.
 //
 // Each byte is copied once and summed not at all: the frame's checksum covers
 // the headers and the first 21 bytes of each batch, whose own checksum, which

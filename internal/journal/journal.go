@@ -26,7 +26,7 @@ type Config struct {
 	FileBytes   int64 // size of one recycled file; 0: DefaultFileBytes
 	BufferBytes int64 // frames accepted but not yet written; 0: DefaultBufferBytes
 	Sync        bool  // fdatasync each group; otherwise "durable" means written
-	// Zero fills spare files with zeros before they are used, so that a later
+	// Zero fills files with zeros before frames go into them, so that a later
 	// sync has no block allocation to write. Leave it off on a file system in
 	// memory, where it would cost the memory that a sparse file saves.
 	Zero   bool
@@ -116,7 +116,8 @@ type Journal struct {
 
 		state    State // Replay is the place up to which files were released
 		files    []uint64
-		spares   []string
+		ready    map[uint64]int64 // of files that the writer has left, by sequence number
+		spares   []spare
 		spareSeq uint64
 		making   bool // a spare is being made
 
@@ -183,6 +184,7 @@ func Open(cfg Config, st State) (*Journal, error) {
 	j.end = st.Replay
 	j.mu.state = st
 	j.mu.room = cfg.BufferBytes
+	j.mu.ready = map[uint64]int64{}
 	if err := j.list(); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}

@@ -55,7 +55,11 @@ func (j *Journal) recycle() error {
 		if err != nil {
 			return fmt.Errorf("recycle %s: %w", path, err)
 		}
-		if info.Size == j.cfg.FileBytes && j.addSpare(path) {
+		j.mu.Lock()
+		ready := j.mu.ready[seq]
+		delete(j.mu.ready, seq)
+		j.mu.Unlock()
+		if info.Size == j.cfg.FileBytes && j.addSpare(spare{path, ready}) {
 			continue
 		}
 		if err := j.cfg.FS.Remove(path); err != nil {
@@ -82,13 +86,13 @@ func (j *Journal) takeReleased() []uint64 {
 	return out
 }
 
-func (j *Journal) addSpare(path string) bool {
+func (j *Journal) addSpare(s spare) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.mu.spares) >= maxSpares {
 		return false
 	}
-	j.mu.spares = append(j.mu.spares, path)
+	j.mu.spares = append(j.mu.spares, s)
 	return true
 }
 
@@ -109,8 +113,9 @@ func (j *Journal) makeSpare() (err error) {
 	path := filepath.Join(j.cfg.Dir, fmt.Sprintf("%d%s", j.mu.spareSeq, spareEnding))
 	j.mu.Unlock()
 	f, err := j.newFile(path)
+	ready := int64(0)
 	if err == nil && j.cfg.Zero {
-		err = j.zero(f)
+		ready, err = j.zero(f)
 	}
 	if err == nil && j.cfg.Sync {
 		err = f.Sync()
@@ -124,29 +129,31 @@ func (j *Journal) makeSpare() (err error) {
 		}
 		return fmt.Errorf("make spare journal file: %w", err)
 	}
-	if !j.addSpare(path) {
+	if !j.addSpare(spare{path, ready}) {
 		return j.cfg.FS.Remove(path)
 	}
 	return nil
 }
 
-// zero writes zeros to all of a file, unless the journal stops in between; the
-// file is then as good, only slower.
-func (j *Journal) zero(f vfs.File) error {
+// zero writes zeros to all of a file, unless the journal stops in between, and
+// tells how far it came.
+func (j *Journal) zero(f vfs.File) (to int64, err error) {
 	zeros := make([]byte, min(zeroChunk, j.cfg.FileBytes))
-	for off := int64(0); off < j.cfg.FileBytes; off += int64(len(zeros)) {
+	for to < j.cfg.FileBytes {
 		select {
 		case <-j.stopPrepare:
-			return nil
+			return to, nil
 		case <-j.failed:
-			return nil
+			return to, nil
 		default:
 		}
-		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), j.cfg.FileBytes-off)], off); err != nil {
-			return err
+		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), j.cfg.FileBytes-to)], to)
+		to += int64(n)
+		if err != nil {
+			return to, err
 		}
 	}
-	return nil
+	return to, nil
 }
 
 // removeHalfMade gives back the room that a spare took before the disk was full.

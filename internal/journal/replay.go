@@ -160,7 +160,7 @@ func (r *replayer) judge() error {
 		return &CorruptError{File: r.j.fileName(r.bad.at.File), Offset: r.bad.at.Offset, LSN: lsn, Synced: synced, Reason: r.bad.reason}
 	}
 	if r.bad.began {
-		r.j.cfg.Logger.Info("journal ends in a torn frame, which was never synced",
+		r.j.cfg.Logger.Info("journal ends in a torn frame; nothing says that it was synced, so it is cut",
 			"file", r.j.fileName(r.bad.at.File), "offset", r.bad.at.Offset, "lsn", uint64(lsn), "reason", r.bad.reason)
 	}
 	return nil

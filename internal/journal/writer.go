@@ -171,6 +171,14 @@ func (j *Journal) writeRun(r run, b []byte) error {
 			return err
 		}
 	}
+	if end := r.start.Offset + int64(len(b)); j.cfg.Zero && end > f.ready {
+		if err := j.makeReady(&f, end); err != nil {
+			return err
+		}
+		j.mu.Lock()
+		j.mu.current.ready = f.ready
+		j.mu.Unlock()
+	}
 	_, err := f.WriteAt(b, r.start.Offset)
 	return err
 }
@@ -182,6 +190,9 @@ func (j *Journal) setCurrent(f openFile) error {
 	before := j.mu.current
 	j.mu.current = f
 	j.mu.files = append(j.mu.files, f.seq)
+	if before.File != nil {
+		j.mu.ready[before.seq] = before.ready
+	}
 	if before.File != nil && j.cfg.Sync {
 		j.mu.old = append(j.mu.old, before)
 	}

@@ -9,9 +9,24 @@ import (
 type Watcher struct {
 	C chan struct{} // has one token when woken; made by NewWatcher
 
-	min int64
-	got atomic.Int64
+	min      int64
+	got      atomic.Int64
+	observer Observer // gets all instead, if there is one
 }
+
+// Observer is told of each change that the readers of a partition can see, for
+// as long as its Watcher is registered. It is called with the partition's state
+// locked: it must return at once and call nothing of this package.
+type Observer interface {
+	// Readable tells that so many bytes more are.
+	Readable(bytes int64)
+	// Changed tells that the log start moved, the topic was deleted or the store
+	// closed.
+	Changed()
+}
+
+// NewObserver makes a watcher that hands on all that it hears. It has no C.
+func NewObserver(o Observer) *Watcher { return &Watcher{observer: o} }
 
 // NewWatcher makes a watcher that is woken once minBytes have become readable
 // on the partitions it watches, or when one of them is deleted.
@@ -20,27 +35,52 @@ func NewWatcher(minBytes int) *Watcher {
 }
 
 func (w *Watcher) add(n int64) {
+	if w.observer != nil {
+		w.observer.Readable(n)
+		return
+	}
 	if w.got.Add(n) >= w.min {
 		w.wake()
 	}
 }
 
 func (w *Watcher) wake() {
+	if w.observer != nil {
+		w.observer.Changed()
+		return
+	}
 	select {
 	case w.C <- struct{}{}:
 	default: // it has its token
 	}
 }
 
+// Observe registers w, which NewObserver made. What was readable before is not
+// told: look at the partition afterwards.
+func (p *Partition) Observe(w *Watcher) {
+	p.state.Lock()
+	defer p.state.Unlock()
+	p.register(w)
+}
+
+// register takes w in, and tells it if there is nothing more to come; state is
+// locked.
+func (p *Partition) register(w *Watcher) (gone bool) {
+	p.state.watchers = append(p.state.watchers, w)
+	gone = p.state.deleted || p.state.closed
+	if gone {
+		w.wake()
+	}
+	return gone
+}
+
 // Watch registers w; what became readable past from counts at once.
 func (p *Partition) Watch(w *Watcher, from int64) {
 	p.state.Lock()
-	p.state.watchers = append(p.state.watchers, w)
-	gone := p.state.deleted || p.state.closed
+	gone := p.register(w)
 	m := p.state.high
 	p.state.Unlock()
 	if gone {
-		w.wake()
 		return
 	}
 	// Bytes behind m are counted by those who append them; the disk may have to

@@ -103,3 +103,47 @@ func TestWatcherWaitsForDurable(t *testing.T) {
 		t.Error("not woken by Close")
 	}
 }
+
+// heard is an Observer that counts.
+type heard struct{ bytes, changes int64 }
+
+func (h *heard) Readable(n int64) { h.bytes += n }
+func (h *heard) Changed()         { h.changes++ }
+
+// TestObserver hears each change from its registration to its end, and nothing
+// of what was before.
+func TestObserver(t *testing.T) {
+	s := mustOpen(t, smallConfig(vfs.NewMem()), orders)
+	defer mustClose(t, s)
+	p, q := s.Partition(ordersID, 0), s.Partition(ordersID, 1)
+	b := text(1, "0123456789")
+	n := int64(len(b))
+	put(t, s, p, b)
+	var h heard
+	w := NewObserver(&h)
+	p.Observe(w)
+	q.Observe(w)
+	if h != (heard{}) {
+		t.Fatalf("heard %+v of the past", h)
+	}
+	put(t, s, p, text(1, "0123456789"))
+	put(t, s, q, text(1, "0123456789"))
+	if h != (heard{bytes: 2 * n}) {
+		t.Fatalf("heard %+v of two batches of %d bytes", h, n)
+	}
+	p.Unwatch(w)
+	put(t, s, p, text(1, "0123456789"))
+	if h != (heard{bytes: 2 * n}) {
+		t.Fatalf("heard %+v after Unwatch", h)
+	}
+	if err := s.DeleteTopic(ordersID); err != nil {
+		t.Fatal(err)
+	}
+	if h != (heard{2 * n, 1}) {
+		t.Fatalf("heard %+v after one observed partition was deleted", h)
+	}
+	q.Observe(w)
+	if h.changes != 2 {
+		t.Error("an observer of a deleted partition is not told")
+	}
+}

@@ -30,6 +30,7 @@ type Settings struct {
 	MaxIdle             time.Duration // connections.max.idle.ms
 	MaxConnections      int
 	MaxConnectionsPerIP int
+	FetchSessions       int // max.incremental.fetch.session.cache.slots
 
 	GroupMinSessionTimeout     time.Duration
 	GroupMaxSessionTimeout     time.Duration

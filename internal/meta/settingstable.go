@@ -55,6 +55,8 @@ var brokerSettings = []setting{
 	{"max.connections", "10000", intFrom(1), "Most connections at one time. Kafka's own default is no limit.", func(s *Settings) any { return &s.MaxConnections }, 0},
 	{"max.connections.per.ip", "2000", intFrom(1), "Most connections from one address at one time; the local machine is exempt. Kafka's own default is no limit.",
 		func(s *Settings) any { return &s.MaxConnectionsPerIP }, 0},
+	{"max.incremental.fetch.session.cache.slots", "1000", intFrom(0), "Most incremental fetch sessions that are remembered.",
+		func(s *Settings) any { return &s.FetchSessions }, 0},
 	{"node.id", "1", intFrom(0), "The broker's id in answers to clients.", func(s *Settings) any { return &s.NodeID }, 0},
 	{"num.partitions", "1", intFrom(1), "Partitions of topics created without saying how many.", func(s *Settings) any { return &s.NumPartitions }, 0},
 	{"offset.metadata.max.bytes", "4096", intFrom(0), "Longest text that may be committed beside an offset, in bytes.",

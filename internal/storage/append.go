@@ -68,7 +68,7 @@ func (p *Partition) place() error {
 	if seg != nil {
 		size := seg.size.Load()
 		fits := size+n <= p.topic.segmentBytes && g.next-seg.base <= math.MaxInt32
-		if size == 0 || fits {
+		if size == 0 || fits && !p.overdue(seg) {
 			if err := seg.ensure(); err != nil {
 				return err
 			}

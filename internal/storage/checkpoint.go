@@ -40,6 +40,7 @@ type snapshot struct {
 // durable up to the newest frame that any snapshot can hold, so redoing brings
 // the other part.
 func (s *Store) checkpoint(ctx context.Context, clean bool) error {
+	turn := s.discards.begin()
 	counted := s.sinceCheckpoint.Load()
 	pos := s.j.Next()
 	snap, err := s.collect()
@@ -67,6 +68,7 @@ func (s *Store) checkpoint(ctx context.Context, clean bool) error {
 	s.j.Release(pos)
 	s.sinceCheckpoint.Add(-counted)
 	s.signalCheckpoint()
+	s.discards.covered(turn)
 	return nil
 }
 
@@ -335,7 +337,7 @@ func (s *Store) keepCheckpoints() {
 			return
 		case <-s.want:
 		}
-		if s.sinceCheckpoint.Load() < s.cfg.CheckpointBytes && !s.crowded.Swap(false) {
+		if s.sinceCheckpoint.Load() < s.cfg.CheckpointBytes && !s.crowded.Swap(false) && !s.discards.wanted.Swap(false) {
 			continue // one that had just ended covered it
 		}
 		if err := s.checkpoint(s.ctx, false); err != nil {

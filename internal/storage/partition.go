@@ -4,6 +4,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/journal"
@@ -15,6 +16,8 @@ type topic struct {
 	name         string
 	dir          string
 	segmentBytes int64
+	rolling      rolling
+	deleteDelay  time.Duration
 	made         atomic.Bool // dir exists
 	parts        []*Partition
 }

@@ -76,6 +76,15 @@ func (s *Store) Recover(topics []TopicSpec) error {
 	if err := s.recoverTopics(func(id TopicID) bool { return id != MetadataTopic }); err != nil {
 		return err
 	}
+	for _, spec := range topics {
+		for n, start := range spec.Starts {
+			if p := s.Partition(spec.ID, int32(n)); p != nil && start > 0 {
+				if err := p.startAt(start); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	switch err := s.begin(); {
 	case err == nil:
 		// Not earlier: the record of a deletion may have been read from the page

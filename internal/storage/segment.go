@@ -29,6 +29,10 @@ type segment struct {
 	// verified holds ranges before it that readers checked.
 	ownFrom  int64
 	verified ranges
+
+	made       int64 // when this process made or found it, ms
+	first      int64 // timestamp of its first batch once firstKnown; guarded by Partition.mu
+	firstKnown bool
 }
 
 func segmentName(partition int32, base int64) string {
@@ -42,6 +46,7 @@ func newSegment(p *Partition, base int64) *segment {
 	s.ix.f = p.store.files.file(name + ".index")
 	s.ix.every = p.store.cfg.IndexBytes
 	s.ix.maxTS = minTime
+	s.made = p.store.cfg.Now().UnixMilli()
 	s.end.Store(-1)
 	s.refs.Store(1)
 	return s

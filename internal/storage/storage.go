@@ -49,6 +49,8 @@ type Config struct {
 	IndexBytes       int64            // optional: 4 KiB; log between two index entries
 	MaxOpenFiles     int              // optional: 1,000; twice as many while none can be closed without a sync
 	BallastBytes     int64            // optional: 64 MiB, at most a tenth of the file system; negative: none
+	ProducerExpiry   time.Duration    // optional: 24 hours; producer.id.expiration.ms
+	MaxProducers     int64            // optional: 100,000 in all partitions; the longest idle ones are forgotten first
 }
 
 func (c *Config) validate() error {
@@ -67,10 +69,14 @@ func (c *Config) validate() error {
 	}{
 		{&c.JournalFileBytes, 64 << 20}, {&c.CheckpointBytes, 64 << 20}, {&c.SegmentBytes, 1 << 30},
 		{&c.IndexBytes, 4 << 10}, {&c.BallastBytes, 64 << 20},
+		{&c.MaxProducers, 100_000},
 	} {
 		if *d.field == 0 {
 			*d.field = d.standard
 		}
+	}
+	if c.ProducerExpiry <= 0 {
+		c.ProducerExpiry = 24 * time.Hour
 	}
 	if c.MaxOpenFiles <= 0 {
 		c.MaxOpenFiles = 1000
@@ -84,6 +90,12 @@ type TopicSpec struct {
 	Name         string // for messages and logs only
 	Partitions   int32
 	SegmentBytes int64 // 0: Config.SegmentBytes
+
+	SegmentMillis       int64         // segment.ms; 0: no segment is begun because of time
+	SegmentJitterMillis int64         // segment.jitter.ms
+	SegmentIndexBytes   int64         // segment.index.bytes; 0: no limit
+	DeleteDelay         time.Duration // file.delete.delay.ms
+	Starts              []int64       // for Recover: log starts by partition, as the metadata log has them; may be nil
 }
 
 var (

@@ -41,6 +41,7 @@ type Store struct {
 		err error
 	}
 
+	discards        discards
 	sinceCheckpoint atomic.Int64  // bytes appended
 	crowded         atomic.Bool   // too many written files are open
 	want            chan struct{} // asks keepCheckpoints for one
@@ -60,6 +61,7 @@ func Open(cfg Config) (*Store, error) {
 		closing: make(chan struct{}), failed: make(chan struct{}),
 	}
 	s.done.ch = make(chan struct{})
+	s.discards.news = make(chan struct{}, 1)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.files = &fileSet{fs: cfg.FS, dir: cfg.Dir, max: cfg.MaxOpenFiles, fail: func(err error) { _ = s.fail(err) }}
 	s.files.crowded = func() {
@@ -122,6 +124,11 @@ func (s *Store) newTopic(spec TopicSpec) *topic {
 	t := &topic{id: spec.ID, name: spec.Name, dir: topicDir(s.cfg.Dir, spec.ID), segmentBytes: spec.SegmentBytes}
 	if t.segmentBytes <= 0 {
 		t.segmentBytes = s.cfg.SegmentBytes
+	}
+	t.rolling = rolling{millis: spec.SegmentMillis, jitterMillis: spec.SegmentJitterMillis}
+	t.deleteDelay = spec.DeleteDelay
+	if t.segmentBytes/s.cfg.IndexBytes*entryLen >= spec.SegmentIndexBytes {
+		t.rolling.indexBytes = spec.SegmentIndexBytes // otherwise the size is reached first
 	}
 	t.segmentBytes = min(t.segmentBytes, 1<<31-1) // positions in the index have 32 bits
 	all := make([]Partition, spec.Partitions)
@@ -189,6 +196,9 @@ func (s *Store) DeleteTopic(id TopicID) error {
 		for _, seg := range segments {
 			seg.remove()
 		}
+	}
+	for _, seg := range s.discards.ofTopic(t) {
+		seg.remove()
 	}
 	// The directory stays while a reader pins a file; the next start removes it.
 	if err := s.cfg.FS.Remove(t.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -273,6 +283,10 @@ func (s *Store) waitJournal(ctx context.Context, lsn LSN, level Level) error {
 func (s *Store) start() {
 	s.running.Add(3)
 	go s.keepCheckpoints()
+	if !s.readOnly.Load() {
+		s.running.Add(1)
+		go s.keepDiscards()
+	}
 	go func() {
 		defer s.running.Done()
 		s.space.keep(s.ctx)
@@ -313,6 +327,9 @@ func (s *Store) close(ctx context.Context) error {
 	var err error
 	if s.ready.Load() && !s.readOnly.Load() {
 		if err = s.Err(); err == nil {
+			err = s.lastDiscards(ctx)
+		}
+		if err == nil {
 			err = s.checkpoint(ctx, true)
 		}
 		if ctx.Err() != nil {

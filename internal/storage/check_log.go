@@ -1,0 +1,404 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"strings"
+
+	"github.com/weirstream/weir/internal/batch"
+	"github.com/weirstream/weir/internal/vfs"
+)
+
+// logCheck walks one partition's log from its first segment to its end.
+type logCheck struct {
+	*checker
+	spec      TopicSpec
+	partition int32
+	st        *partitionState
+	expect    int64 // offset that follows the last batch taken
+	damaged   bool  // since that batch: a gap up to the next one is a loss
+	os        bool  // written without frames: whole batches behind the recovery point count
+	buf       []byte
+}
+
+// checkTopic walks all partitions of a topic that have data.
+func (c *checker) checkTopic(ctx context.Context, spec TopicSpec, states map[partitionKey]*partitionState) error {
+	var files map[int32][]int64
+	if !c.report.Clean {
+		var err error
+		if files, err = c.listFiles(spec.ID); err != nil {
+			return err
+		}
+	}
+	for n := range spec.Partitions {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		key := partitionKey{spec.ID, n}
+		st := states[key]
+		if st == nil && len(c.frames[key]) == 0 && len(files[n]) == 0 {
+			continue // never written to
+		}
+		if st == nil {
+			st = &partitionState{topic: spec.ID, partition: n}
+			if c.found == nil && len(files[n]) > 0 {
+				st.start, st.next = files[n][0], files[n][0]
+			}
+		}
+		l := &logCheck{checker: c, spec: spec, partition: n, st: st, expect: st.start}
+		l.os = c.found == nil || c.found.durability == OS && !c.found.clean
+		if err := l.run(ctx, files[n]); err != nil {
+			return fmt.Errorf("check %s-%d: %w", spec.Name, n, err)
+		}
+	}
+	return nil
+}
+
+func (l *logCheck) run(ctx context.Context, files []int64) error {
+	l.report.Partitions++
+	if l.sink != nil {
+		if err := l.sink.begin(l.spec, l.st); err != nil {
+			return err
+		}
+	}
+	for id := range l.st.producers {
+		l.maxPID = max(l.maxPID, id)
+	}
+	segments := l.st.segments
+	if len(segments) > 0 {
+		l.expect = segments[0].base
+	}
+	for k, s := range segments {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		end := l.st.next
+		sealed := k+1 < len(segments)
+		if sealed {
+			end = segments[k+1].base
+		}
+		if err := l.segment(s, end, sealed); err != nil {
+			return err
+		}
+	}
+	if err := l.tail(files); err != nil {
+		return err
+	}
+	if l.sink != nil {
+		return l.sink.end(l.expect)
+	}
+	return nil
+}
+
+func (l *logCheck) problem(file string, pos, offset int64, reason string) {
+	l.checker.problem(Problem{File: file, Position: pos, Topic: l.spec.Name, Partition: l.partition, Offset: offset, Reason: reason, Next: nextSalvage})
+	l.damaged = true
+	if l.spec.ID == MetadataTopic {
+		l.badMeta = true
+	}
+}
+
+func (l *logCheck) fileName(base int64) string {
+	return filepath.Join(topicDir(l.cfg.Dir, l.spec.ID), logName(l.partition, base)+".log")
+}
+
+// segment walks the bytes that were made durable.
+func (l *logCheck) segment(s segmentState, end int64, sealed bool) error {
+	l.report.Segments++
+	name := l.fileName(s.base)
+	f, err := l.cfg.FS.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		l.problem(name, -1, s.base, "the file is missing")
+		return l.gap(end)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	short := size < s.size
+	at := int64(0)
+	for _, part := range l.index(s, min(size, s.size), end, sealed) {
+		part.f, part.name, part.pos = f, name, at
+		if err := l.stretch(part); err != nil {
+			return err
+		}
+		at = part.to
+	}
+	if short {
+		l.problem(name, size, l.expect, fmt.Sprintf("the file has %d bytes, %d were made durable", size, s.size))
+	}
+	if !sealed && !l.damaged && l.expect < end && s.size > 0 {
+		l.problem(name, s.size, l.expect, fmt.Sprintf("the batches end at offset %d, the checkpoint says %d", l.expect, end))
+	}
+	return l.gap(end)
+}
+
+// gap ends a stretch whose end offset is known: what damage took is lost, and
+// what compaction took is not there either.
+func (l *logCheck) gap(end int64) error {
+	if l.damaged && l.expect < end {
+		if err := l.lose(end); err != nil {
+			return err
+		}
+	}
+	l.expect = max(l.expect, end)
+	l.damaged = false
+	return nil
+}
+
+func (l *logCheck) lose(to int64) error {
+	from := max(l.expect, l.st.start)
+	if from < to {
+		l.report.Lost = append(l.report.Lost, Lost{l.spec.Name, l.partition, from, to})
+	}
+	if l.sink != nil {
+		if err := l.sink.lost(l.expect, to); err != nil {
+			return err
+		}
+	}
+	l.expect, l.damaged = to, false
+	return nil
+}
+
+// stretch is a part of a segment between two index entries.
+type stretch struct {
+	f        vfs.File
+	name     string
+	pos, to  int64
+	end      int64   // no offset in it is this high or higher
+	prefixes *uint32 // checksum of bytes 0-16 of its batches, if it is known
+}
+
+// index returns the stretches of a segment up to size, by the good entries of
+// its index. Those of an active segment are never synced, so that only those of
+// a sealed one can be damaged.
+func (l *logCheck) index(s segmentState, size, end int64, sealed bool) []stretch {
+	whole := []stretch{{to: size, end: end}}
+	name := strings.TrimSuffix(l.fileName(s.base), ".log") + ".index"
+	f, err := l.cfg.FS.Open(name)
+	if err != nil {
+		return whole
+	}
+	defer f.Close()
+	n, err := f.Size()
+	if err != nil || n > size { // an entry stands for more than 24 bytes
+		return whole
+	}
+	b := make([]byte, n/entryLen*entryLen)
+	if err := readFull(f, b, 0); err != nil {
+		return whole
+	}
+	var out []stretch
+	last := indexEntry{}
+	for at := 0; at < len(b); at += entryLen {
+		e, ok := decodeEntry(b[at:])
+		if !ok || e.pos <= last.pos || e.delta <= last.delta || int64(e.pos) > size || s.base+int64(e.delta) > end {
+			if sealed {
+				l.checker.problem(Problem{File: name, Position: int64(at), Topic: l.spec.Name, Partition: l.partition,
+					Offset: s.base + int64(last.delta), Reason: "the entry is damaged", Next: nextHarmless, Harmless: true})
+			}
+			break
+		}
+		prefixes := e.prefix
+		out = append(out, stretch{to: int64(e.pos), end: s.base + int64(e.delta), prefixes: &prefixes})
+		last = e
+	}
+	if int64(last.pos) < size {
+		out = append(out, stretch{to: size, end: end})
+	}
+	return out
+}
+
+// item is a good batch of a stretch.
+type item struct {
+	pos, n, base, next int64
+	behind             bool // behind a bad one
+}
+
+// scanned is what was found in a stretch.
+type scanned struct {
+	items []item
+	bad   []Problem
+	order bool   // an offset is not what must follow
+	sum   uint32 // of bytes 0-16 of the items
+}
+
+// stretch walks the batches up to the next index entry and hands on the good
+// ones. Bytes 0-16 lie outside the batches' own checksums; so where they or the
+// order of the offsets are wrong, a gap that compaction might have made counts as
+// damage of the batch behind it.
+func (l *logCheck) stretch(s stretch) error {
+	found, err := l.scan(s, false)
+	if err != nil {
+		return err
+	}
+	mismatch := len(found.bad) == 0 && s.prefixes != nil && found.sum != *s.prefixes
+	if found.order || mismatch {
+		if found, err = l.scan(s, true); err != nil {
+			return err
+		}
+		if mismatch && len(found.bad) == 0 {
+			found.bad = []Problem{{Position: s.pos, Offset: l.expect, Reason: "bytes 0-16 of the batches up to the next index entry differ from its checksum"}}
+		}
+	}
+	for _, p := range found.bad {
+		l.problem(s.name, p.Position, p.Offset, p.Reason)
+	}
+	l.damaged = false
+	for _, it := range found.items {
+		l.damaged = it.behind
+		if err := l.take(s, it); err != nil {
+			return err
+		}
+	}
+	l.damaged = len(found.bad) > 0
+	if l.damaged && s.end < math.MaxInt64 {
+		return l.gap(s.end)
+	}
+	return nil
+}
+
+// scan finds the good batches of a stretch. When it is strict, each must follow
+// the one before without a gap.
+func (l *logCheck) scan(s stretch, strict bool) (out scanned, err error) {
+	expect, behind := l.expect, l.damaged
+	var head [batch.HeaderLen]byte
+	for pos := s.pos; pos < s.to; {
+		n, reason, err := l.batchAt(s, pos, expect, head[:])
+		if err != nil {
+			return out, err
+		}
+		h := batch.Batch(head[:])
+		switch {
+		case reason == "" && strict && !behind && h.BaseOffset() != expect:
+			reason = fmt.Sprintf("the base offset is %d, and %d must follow", h.BaseOffset(), expect)
+		case reason == "":
+			out.sum = crc32.Update(out.sum, castagnoli, head[:prefixLen])
+			out.items = append(out.items, item{pos, n, h.BaseOffset(), h.NextOffset(), behind})
+			expect, pos, behind = h.NextOffset(), pos+n, false
+			continue
+		case n < 0:
+			out.order, n = true, -n
+		}
+		out.bad = append(out.bad, Problem{Position: pos, Offset: expect, Reason: reason})
+		if pos, err = l.resync(s, pos, n, expect); err != nil {
+			return out, err
+		}
+		behind = true
+	}
+	return out, nil
+}
+
+// batchAt checks the batch at pos: its header, the order of the offsets, its
+// checksum. n is its length if the header tells one, else 0; it is negative if
+// only the offsets are wrong.
+func (l *logCheck) batchAt(s stretch, pos, expect int64, head []byte) (n int64, reason string, err error) {
+	if s.to-pos < batch.HeaderLen {
+		return 0, fmt.Sprintf("%d bytes are left, a header has %d", s.to-pos, batch.HeaderLen), nil
+	}
+	if err := readFull(s.f, head, pos); err != nil {
+		return 0, "", err
+	}
+	h := batch.Batch(head)
+	n, reason = checkHeader(h, s.to-pos)
+	switch {
+	case reason != "":
+		return 0, reason, nil
+	case h.BaseOffset() < expect:
+		return -n, fmt.Sprintf("the base offset is %d, before the end %d of the batch before", h.BaseOffset(), expect), nil
+	case h.NextOffset() > s.end:
+		return -n, fmt.Sprintf("the last offset is %d, and %d must follow at the latest", h.LastOffset(), s.end), nil
+	}
+	crc := crc32c(head[prefixLen+4:])
+	if l.buf == nil {
+		l.buf = make([]byte, 256<<10)
+	}
+	for at := int64(batch.HeaderLen); at < n; {
+		c := min(int64(len(l.buf)), n-at)
+		if err := readFull(s.f, l.buf[:c], pos+at); err != nil {
+			return 0, "", err
+		}
+		crc = crc32.Update(crc, castagnoli, l.buf[:c])
+		at += c
+	}
+	if crc != h.CRC() {
+		return n, fmt.Sprintf("checksum of the batch is %08x, its header says %08x", crc, h.CRC()), nil
+	}
+	return n, "", nil
+}
+
+// resync finds the next good batch behind a bad one. If the bad one's header is
+// plausible and a good batch, or nothing, follows it, that is the place.
+// Otherwise every byte is tried.
+func (l *logCheck) resync(s stretch, bad, n, expect int64) (int64, error) {
+	var head [batch.HeaderLen]byte
+	if n > 0 {
+		if bad+n == s.to {
+			return s.to, nil
+		}
+		if _, reason, err := l.batchAt(s, bad+n, expect, head[:]); reason == "" || err != nil {
+			return bad + n, err
+		}
+	}
+	const step = 64 << 10
+	window := make([]byte, step+batch.HeaderLen)
+	for from := bad + 1; from+batch.HeaderLen <= s.to; from += step {
+		have := min(int64(len(window)), s.to-from)
+		if err := readFull(s.f, window[:have], from); err != nil {
+			return 0, err
+		}
+		for k := int64(0); k < step && k+batch.HeaderLen <= have; k++ {
+			if h := batch.Batch(window[k : k+batch.HeaderLen]); h[16] != 2 || h.BaseOffset() < expect || h.NextOffset() > s.end {
+				continue
+			}
+			if _, reason, err := l.batchAt(s, from+k, expect, head[:]); reason == "" || err != nil {
+				return from + k, err
+			}
+		}
+	}
+	return s.to, nil
+}
+
+// take hands a good batch on.
+func (l *logCheck) take(s stretch, it item) error {
+	if it.base > l.expect && l.damaged {
+		if err := l.lose(it.base); err != nil {
+			return err
+		}
+	}
+	l.report.Batches++
+	l.report.Bytes += it.n
+	l.expect, l.damaged = it.next, false
+	if l.sink == nil && l.spec.ID != MetadataTopic {
+		return nil
+	}
+	b := make([]byte, it.n)
+	if err := readFull(s.f, b, it.pos); err != nil {
+		return err
+	}
+	return l.hand(b)
+}
+
+// hand gives a batch to the sink, and one of the metadata log to the catalog.
+func (l *logCheck) hand(b batch.Batch) error {
+	l.maxPID = max(l.maxPID, b.ProducerID())
+	if l.spec.ID == MetadataTopic {
+		if err := l.cfg.Catalog.Apply(b); err != nil {
+			l.problem("the metadata log", -1, b.BaseOffset(), err.Error())
+			l.damaged = false // the batch itself is whole
+		}
+	}
+	if l.sink == nil {
+		return nil
+	}
+	return l.sink.take(b)
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirstream/weir/internal/meta"
 	"github.com/weirstream/weir/internal/storage"
+	"github.com/weirstream/weir/internal/vfs"
 )
 
 var (
@@ -22,8 +23,11 @@ var (
 // Broker is one running broker. Open makes it; Serve and DialContext let clients
 // in; Shutdown ends it.
 type Broker struct {
-	cfg         Config
-	settings    meta.Settings
+	cfg      Config
+	settings meta.Settings
+	// maxConnections is max.connections, or less where descriptors are few.
+	maxConnections int
+
 	logger      *slog.Logger
 	store       *storage.Store
 	metadata    *metadata
@@ -80,8 +84,13 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 
 func (b *Broker) open(ctx context.Context, durability storage.Durability) error {
 	begun := b.cfg.Now()
+	share := descriptors{maxOpenFiles, b.settings.MaxConnections}
+	if b.cfg.FS == vfs.OS() {
+		share = shareDescriptors(descriptorLimit(), b.settings.MaxConnections, b.cfg.Logger)
+	}
+	b.maxConnections = share.connections
 	store, err := storage.Open(storage.Config{
-		FS: b.cfg.FS, Dir: b.cfg.Dir, Durability: durability, Logger: b.cfg.Logger, Now: b.cfg.Now,
+		MaxOpenFiles: share.files, FS: b.cfg.FS, Dir: b.cfg.Dir, Durability: durability, Logger: b.cfg.Logger, Now: b.cfg.Now,
 		JournalFileBytes: b.cfg.JournalFileBytes, CheckpointBytes: b.cfg.CheckpointBytes,
 	})
 	if err != nil {

@@ -36,6 +36,7 @@ var codes = []struct {
 	{storage.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber.Code},
 	{storage.ErrProducerFenced, kerr.InvalidProducerEpoch.Code},
 	{storage.ErrNoSpace, kerr.KafkaStorageError.Code},
+	{storage.ErrNoDescriptor, kerr.KafkaStorageError.Code},
 	{storage.ErrStorage, kerr.KafkaStorageError.Code},
 	{storage.ErrOffsetOutOfRange, kerr.OffsetOutOfRange.Code},
 	{storage.ErrDeleted, kerr.UnknownTopicOrPartition.Code},

@@ -85,7 +85,7 @@ func (b *Broker) advertised(local net.Addr) endpoint {
 }
 
 var (
-	errTooMany      = errors.New("too many connections (max.connections)")
+	errTooMany      = errors.New("too many connections (max.connections, or the limit of file descriptors)")
 	errTooManyPerIP = errors.New("too many connections from this address (max.connections.per.ip)")
 )
 
@@ -99,7 +99,7 @@ func (b *Broker) start(nc net.Conn, e endpoint) error {
 	case b.mu.stopping:
 		c.cancel()
 		return ErrStopped
-	case len(b.mu.conns) >= b.settings.MaxConnections:
+	case len(b.mu.conns) >= b.maxConnections:
 		c.cancel()
 		return errTooMany
 	case ip != "" && b.mu.perIP[ip] >= b.settings.MaxConnectionsPerIP:

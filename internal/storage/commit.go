@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/journal"
@@ -187,13 +188,16 @@ func (s *Store) undo(list []*Append, err error) error {
 }
 
 // segmentError turns a failed segment write into what Commit returns: a full
-// disk refuses this append, a damaged log those to its partition, anything else
+// disk and a lack of file descriptors refuse this append, a damaged log those to its partition, anything else
 // ends the store.
 func (s *Store) segmentError(p *Partition, err error) error {
 	err = fmt.Errorf("append %s-%d: %w", p.topic.name, p.number, err)
 	if noSpace(err) {
 		s.space.met()
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return fmt.Errorf("%w: %w", ErrNoDescriptor, err)
 	}
 	if corrupt := (*CorruptError)(nil); errors.As(err, &corrupt) {
 		return err

@@ -205,3 +205,28 @@ func TestRule9CutBackLater(t *testing.T) {
 	put(t, s, p, text(1, "y"))
 	checkSize(t, mem, p)
 }
+
+// TestNoDescriptorRefusesTheAppend: too many open files are no reason to stop.
+func TestNoDescriptorRefusesTheAppend(t *testing.T) {
+	for _, op := range []vfs.Op{vfs.OpCreate, vfs.OpOpen} {
+		fs := vfs.Inject(vfs.NewMem())
+		cfg := smallConfig(fs)
+		cfg.Durability, cfg.MaxOpenFiles = OS, 1
+		s := mustOpen(t, cfg, orders)
+		first := s.Partition(ordersID, 0)
+		if op == vfs.OpOpen { // a file that was there, and is closed
+			put(t, s, first, text(1, "before"))
+			mustClose(t, s)
+			s = mustOpen(t, cfg, orders)
+			first = s.Partition(ordersID, 0)
+		}
+		fs.Add(vfs.Rule{Op: op, Path: "*.log", From: 1, Err: syscall.EMFILE})
+		_, err := s.Commit(t.Context(), []Append{{Partition: first, Batches: text(1, "refused")}})
+		if !errors.Is(err, ErrNoDescriptor) || s.Err() != nil {
+			t.Fatalf("%v: %v, store %v; want a refusal of this append only", op, err, s.Err())
+		}
+		fs.Clear()
+		put(t, s, first, text(1, "after"))
+		mustClose(t, s)
+	}
+}

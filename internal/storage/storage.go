@@ -105,6 +105,9 @@ var (
 	// ErrNoSpace refuses an append while the disk is (almost) full. Retriable;
 	// nothing was appended.
 	ErrNoSpace = errors.New("no space left for appends")
+	// ErrNoDescriptor refuses an append because the process has too many files
+	// open. Retriable; nothing was appended.
+	ErrNoDescriptor = errors.New("no file descriptor left for appends")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("storage closed")
 	// ErrDeleted is returned for a partition whose topic was deleted.

@@ -82,7 +82,7 @@ func (m *metadata) spec(t *meta.Topic) (storage.TopicSpec, error) {
 	if err != nil {
 		return storage.TopicSpec{}, fmt.Errorf("topic %q: %w", t.Name, err)
 	}
-	return storage.TopicSpec{ID: t.ID, Name: t.Name, Partitions: t.Partitions, SegmentBytes: config.SegmentBytes}, nil
+	return storage.TopicSpec{Reserve: t.Internal, ID: t.ID, Name: t.Name, Partitions: t.Partitions, SegmentBytes: config.SegmentBytes}, nil
 }
 
 // enliven works out what serving the topic needs.

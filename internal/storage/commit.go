@@ -224,7 +224,7 @@ func (s *Store) admit(ctx context.Context, appends []Append, n int64) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	if s.space.low.Load() && !touchesMetadata(appends) {
+	if s.space.low.Load() && !fromReserve(appends) {
 		return ErrNoSpace
 	}
 	if s.sinceCheckpoint.Load() < 8*s.cfg.CheckpointBytes {
@@ -233,10 +233,11 @@ func (s *Store) admit(ctx context.Context, appends []Append, n int64) error {
 	return s.awaitCheckpoint(ctx)
 }
 
-// touchesMetadata: topics can be deleted while the disk is full, out of the reserve.
-func touchesMetadata(appends []Append) bool {
+// fromReserve: what the broker itself writes goes on while the disk is almost
+// full, so that topics can be deleted and groups can read and commit.
+func fromReserve(appends []Append) bool {
 	for i := range appends {
-		if appends[i].Partition.topic.id == MetadataTopic {
+		if appends[i].Partition.topic.reserve {
 			return true
 		}
 	}

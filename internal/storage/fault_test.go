@@ -174,6 +174,20 @@ func TestRule9FullDisk(t *testing.T) {
 	}
 }
 
+// TestRule9OwnRecordsGoOn: while the disk is almost full, the broker's own
+// bookkeeping is appended, and nobody else's records.
+func TestRule9OwnRecordsGoOn(t *testing.T) {
+	own := TopicSpec{ID: TopicID{7}, Name: "__consumer_offsets", Partitions: 1, Reserve: true}
+	s := mustOpen(t, smallConfig(vfs.NewMem()), orders, own)
+	defer mustClose(t, s)
+	s.space.low.Store(true)
+	put(t, s, s.Partition(own.ID, 0), text(1, "a member, an offset"))
+	put(t, s, s.Metadata(), text(1, "a deletion"))
+	if _, _, err := commit(s, s.Partition(ordersID, 0), text(1, "an order")); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("an append of a user: %v, want a refusal", err)
+	}
+}
+
 // checkSize: nothing stands behind the log's end.
 func checkSize(t *testing.T, fs vfs.FS, p *Partition) {
 	t.Helper()

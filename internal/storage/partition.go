@@ -16,6 +16,7 @@ type topic struct {
 	name         string
 	dir          string
 	segmentBytes int64
+	reserve      bool // appended to also while the disk is almost full
 	rolling      rolling
 	deleteDelay  time.Duration
 	made         atomic.Bool // dir exists

@@ -90,6 +90,9 @@ type TopicSpec struct {
 	Name         string // for messages and logs only
 	Partitions   int32
 	SegmentBytes int64 // 0: Config.SegmentBytes
+	// Reserve lets appends go on while the disk is almost full: for the few and
+	// small records that the broker itself keeps.
+	Reserve bool
 
 	SegmentMillis       int64         // segment.ms; 0: no segment is begun because of time
 	SegmentJitterMillis int64         // segment.jitter.ms

@@ -127,6 +127,7 @@ func (s *Store) newTopic(spec TopicSpec) *topic {
 	}
 	t.rolling = rolling{millis: spec.SegmentMillis, jitterMillis: spec.SegmentJitterMillis}
 	t.deleteDelay = spec.DeleteDelay
+	t.reserve = spec.Reserve || spec.ID == MetadataTopic
 	if t.segmentBytes/s.cfg.IndexBytes*entryLen >= spec.SegmentIndexBytes {
 		t.rolling.indexBytes = spec.SegmentIndexBytes // otherwise the size is reached first
 	}

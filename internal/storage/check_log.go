@@ -50,6 +50,10 @@ func (c *checker) checkTopic(ctx context.Context, spec TopicSpec, states map[par
 				st.start, st.next = files[n][0], files[n][0]
 			}
 		}
+		if int(n) < len(spec.Starts) && spec.Starts[n] > st.start {
+			moved := *st
+			moved.start, st = spec.Starts[n], &moved
+		}
 		l := &logCheck{checker: c, spec: spec, partition: n, st: st, expect: st.start}
 		l.os = c.found == nil || c.found.durability == OS && !c.found.clean
 		if err := l.run(ctx, files[n]); err != nil {

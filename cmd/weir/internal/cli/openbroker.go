@@ -37,7 +37,7 @@ func explainOpen(dir string, err error) error {
 		err = fmt.Errorf("%w, or choose another directory with --data", format)
 	case errors.As(err, &corrupt):
 		code = ExitStorage
-		err = fmt.Errorf("data directory %s is damaged: %w; nothing was changed: restore it from a copy, or keep it aside and start with an empty one", dir, corrupt)
+		err = fmt.Errorf("data directory %s is damaged: %w; nothing was changed: see what is damaged with weir fsck %s, then restore a backup, or copy what is good with weir fsck --salvage", dir, corrupt, dir)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, storage.ErrNoSpace):
 		code = ExitStorage
 		err = fmt.Errorf("data directory %s: the disk is full, so there is no room for even a journal: free some space, or choose another directory with --data", dir)

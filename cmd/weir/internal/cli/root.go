@@ -25,6 +25,7 @@ func (a *app) root() *cobra.Command {
 		a.produceCommand(),
 		a.consumeCommand(),
 		a.groupCommand(),
+		a.fsckCommand(),
 		a.versionCommand(),
 	)
 	root.SilenceErrors = true

@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -19,8 +20,10 @@ import (
 // The answer waits in the connection's writer, so the order of answers holds
 // while later requests are read and served.
 //
-// Deviations: no session is made, each request is a full one (session id 0 is
-// legal); an incremental request gets FETCH_SESSION_ID_NOT_FOUND.
+// Deviations: while a session serves one request, another one that names it gets
+// INVALID_FETCH_SESSION_EPOCH (Kafka: the first one does); a fetch that poses as a
+// follower's gets no session. A session looks at partitions until its answer is
+// full, so that an error behind that is told in the next one.
 
 func (b *Broker) fetch(c *call, body []byte) error {
 	f := fetches.Get().(*fetch)
@@ -31,7 +34,8 @@ func (b *Broker) fetch(c *call, body []byte) error {
 		return errUndecodable
 	}
 	c.slot.fetch = f
-	c.conn.pending.Add(f.cost())
+	f.charged = f.cost()
+	c.conn.pending.Add(f.charged)
 	return nil
 }
 
@@ -47,16 +51,16 @@ func (b *Broker) decodeFetch(f *fetch, r *wireReader) bool {
 	f.maxBytes = min(int(r.int32()), maxFetchBytes)
 	f.minBytes = min(f.minBytes, max(f.maxBytes, 1))
 	f.committed = r.int8() == 1
-	epoch := int32(-1)
+	f.epoch = finalEpoch
 	if f.version >= 7 {
-		r.int32() // session id
-		epoch = r.int32()
+		f.session = r.int32()
+		f.epoch = r.int32()
 	}
 	for range r.array(4) {
 		b.decodeFetchTopic(f, r)
 	}
 	if f.version >= 7 {
-		f.skipForgotten(r)
+		f.decodeForgotten(r)
 	}
 	if f.version >= 11 {
 		r.str() // rack: there is one replica
@@ -69,25 +73,23 @@ func (b *Broker) decodeFetch(f *fetch, r *wireReader) bool {
 	if r.bad {
 		return false
 	}
-	f.check(replica, epoch)
+	if replica >= 0 {
+		f.refuseFollower()
+	}
 	return true
 }
 
-// check holds what is wrong with a request as a whole.
-func (f *fetch) check(replica, epoch int32) {
-	switch {
-	case epoch > 0 || epoch < -1:
-		// An incremental request. Whatever its session, it is none of ours.
-		f.code = kerr.FetchSessionIDNotFound.Code
-	case replica >= 0:
-		// Somebody poses as a follower; there are none.
-		for i := range f.partitions {
-			f.partitions[i].log = nil
-			f.partitions[i].code = kerr.NotLeaderForPartition.Code
-		}
+// refuseFollower answers somebody who poses as a follower; there are none. A
+// session that goes on was never one of a follower's.
+func (f *fetch) refuseFollower() {
+	f.follower = true
+	if f.incremental() {
+		f.refuse(kerr.FetchSessionIDNotFound.Code)
+		return
 	}
-	if f.code != 0 {
-		f.topics, f.partitions = f.topics[:0], f.partitions[:0]
+	for i := range f.partitions {
+		f.partitions[i].log = nil
+		f.partitions[i].code = kerr.NotLeaderForPartition.Code
 	}
 }
 
@@ -135,16 +137,23 @@ func (b *Broker) decodeFetchTopic(f *fetch, r *wireReader) {
 	f.topics = append(f.topics, t)
 }
 
-// skipForgotten passes over the partitions that leave a session.
-func (f *fetch) skipForgotten(r *wireReader) {
+// decodeForgotten reads the partitions that leave a session.
+func (f *fetch) decodeForgotten(r *wireReader) {
 	for range r.array(2) {
+		var g forgottenPartition
 		if f.byID {
-			r.uuid()
+			g.id = r.uuid()
 		} else {
-			r.str()
+			name := r.str()
+			g.name.from = len(f.names)
+			f.names = append(f.names, name...)
+			g.name.to = len(f.names)
 		}
-		for range r.array(4) {
-			r.int32()
+		n := r.array(4)
+		f.forgotten = slices.Grow(f.forgotten, n)
+		for range n {
+			g.number = r.int32()
+			f.forgotten = append(f.forgotten, g)
 		}
 		r.tags(nil)
 	}
@@ -161,7 +170,7 @@ func appendFetchHead(buf []byte, f *fetch, c *call, size int) []byte {
 	buf = appendInt32(buf, 0) // throttle time
 	if f.version >= 7 {
 		buf = appendInt16(buf, f.code)
-		buf = appendInt32(buf, 0) // session id
+		buf = appendInt32(buf, f.session)
 	}
 	return appendArrayLen(buf, f.flexible, len(f.topics))
 }

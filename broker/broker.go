@@ -34,6 +34,7 @@ type Broker struct {
 	producers   *producerIDs
 	coordinator *coordinator
 	apis        *apiTable
+	sessions    *sessionCache // of fetches
 	metrics     *metrics
 	budget      *budget // of requests being read
 	decoding    *budget // of what decoding them may allocate
@@ -69,6 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		cfg: cfg, settings: settings, logger: cfg.Logger,
 		budget:   newBudget(settings.MaxInflightBytes),
 		decoding: newBudget(settings.MaxInflightBytes),
+		sessions: newSessionCache(settings.FetchSessions, cfg.Now, cfg.Random),
 		metrics:  newMetrics(),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
 	}

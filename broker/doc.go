@@ -6,8 +6,9 @@
 // A Broker serves connections. A conn is one client; each of its requests gets a
 // slot, its place in the order of answers, and a call, the handler's view of it.
 // An api is a row of the table of what is served. The metadata store holds the
-// newest image of topics; a topic is what serving one needs. The coordinator is
-// the shell of package internal/group.
+// newest image of topics; a topic is what serving one needs. A fetchSession is what
+// a client that fetches many partitions is known to want. The coordinator is the
+// shell of package internal/group.
 //
 //	          ┌─ readLoop ──────────────────────┐          ┌─ writeLoop ─────────────┐
 //	socket ──▶│ frame ▸ header ▸ table ▸ handler │──slots──▶│ filled? durable? write  │──▶ socket
@@ -50,6 +51,6 @@
 //
 // # Left out on purpose
 //
-// Replication. Transactions, fetch sessions, quotas, ACLs, TLS and SASL, retention
+// Replication. Transactions, quotas, ACLs, TLS and SASL, retention
 // and compaction come later; what is not served is not advertised.
 package broker

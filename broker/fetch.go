@@ -22,6 +22,11 @@ type fetch struct {
 	minBytes   int
 	maxBytes   int
 	committed  bool // isolation level read_committed
+	follower   bool // somebody poses as a follower; there are none
+	session    int32
+	epoch      int32 // of the session
+	charged    int64 // what counts in conn.pending
+	forgotten  []forgottenPartition
 	topics     []fetchTopic
 	partitions []fetchPartition
 	names      []byte      // of all topics, one after another
@@ -61,25 +66,25 @@ const (
 var fetches = sync.Pool{New: func() any { return new(fetch) }}
 
 func (f *fetch) recycle() {
-	if cap(f.partitions) > keptPartitions || cap(f.topics) > keptPartitions || cap(f.names) > 64*keptPartitions {
+	if max(cap(f.partitions), cap(f.topics), cap(f.forgotten)) > keptPartitions || cap(f.names) > 64*keptPartitions {
 		return
 	}
 	clear(f.partitions)
 	clear(f.topics)
-	*f = fetch{topics: f.topics[:0], partitions: f.partitions[:0], names: f.names[:0]}
+	*f = fetch{topics: f.topics[:0], partitions: f.partitions[:0], forgotten: f.forgotten[:0], names: f.names[:0]}
 	fetches.Put(f)
 }
 
 // cost is about how much memory the request takes until it is answered.
 func (f *fetch) cost() int64 {
-	const perPartition, perTopic = 160, 80
-	return int64(len(f.partitions)*perPartition + len(f.topics)*perTopic + len(f.names))
+	const perPartition, perTopic, perForgotten = 160, 80, 40
+	return int64(len(f.partitions)*perPartition + len(f.topics)*perTopic + len(f.forgotten)*perForgotten + len(f.names))
 }
 
 // serveFetch answers a Fetch. What it takes counts in conn.pending meanwhile.
 func (w *answerWriter) serveFetch(s *slot) error {
 	f := s.fetch
-	err := w.collect(f)
+	err := w.gather(f)
 	if err == nil && f.lsn > 0 {
 		err = w.c.b.store.Wait(w.c.ctx, f.lsn, storage.Durable)
 	}
@@ -89,7 +94,7 @@ func (w *answerWriter) serveFetch(s *slot) error {
 		}
 	}
 	f.release()
-	w.outDone += f.cost()
+	w.outDone += f.charged
 	if len(w.out) == 0 {
 		w.wrote()
 	}
@@ -107,11 +112,7 @@ func (w *answerWriter) collect(f *fetch) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if w.timer == nil {
-		w.timer = time.NewTimer(f.maxWait)
-	} else {
-		w.timer.Reset(f.maxWait)
-	}
+	w.startTimer(f.maxWait)
 	defer w.timer.Stop()
 	f.release()
 	if err := w.sleep(f); err != nil {
@@ -170,10 +171,7 @@ func (p *fetchPartition) read(f *fetch, total int) int16 {
 	if code := p.checkEpoch(); code != 0 {
 		return code
 	}
-	end := p.marks.High
-	if f.committed {
-		end = p.marks.Stable
-	}
+	end := p.end(f)
 	switch {
 	case p.offset < p.marks.Start || p.offset > p.marks.End:
 		return kerr.OffsetOutOfRange.Code
@@ -202,6 +200,14 @@ func (p *fetchPartition) read(f *fetch, total int) int16 {
 	}
 	p.extent = extent
 	return 0
+}
+
+// end is where what the client may see ends.
+func (p *fetchPartition) end(f *fetch) int64 {
+	if f.committed {
+		return p.marks.Stable
+	}
+	return p.marks.High
 }
 
 // failed chooses the code for a read that did not succeed.

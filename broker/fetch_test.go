@@ -93,10 +93,6 @@ func TestH92UnknownFetchSession(t *testing.T) {
 	if resp := ask[*kmsg.FetchResponse](dial(t, b), req); resp.ErrorCode != kerr.FetchSessionIDNotFound.Code || len(resp.Topics) != 0 {
 		t.Errorf("code %d, %d topics", resp.ErrorCode, len(resp.Topics))
 	}
-	req.SessionID, req.SessionEpoch = 0, 0 // asks for a session: none is made
-	if resp := ask[*kmsg.FetchResponse](dial(t, b), req); resp.ErrorCode != 0 || resp.SessionID != 0 {
-		t.Errorf("code %d, session %d", resp.ErrorCode, resp.SessionID)
-	}
 }
 
 // TestPitfall04DefaultsAreNotZero: node 0 might exist.

@@ -77,6 +77,14 @@ func gauges(b *Broker) []prometheus.Collector {
 		gauge("weir_inflight_request_bytes", "Memory taken by requests being read and served.", func() float64 {
 			return float64(b.budget.inUse())
 		}),
+		gauge("weir_fetch_sessions", "Incremental fetch sessions.", func() float64 {
+			n, _ := b.sessions.counts()
+			return float64(n)
+		}),
+		gauge("weir_fetch_session_partitions", "Partitions of all incremental fetch sessions.", func() float64 {
+			_, n := b.sessions.counts()
+			return float64(n)
+		}),
 		gauge("weir_topics", "Topics.", func() float64 { return float64(b.metadata.image().TopicCount()) }),
 		gauge("weir_partitions", "Partitions of all topics.", func() float64 { return float64(b.metadata.image().PartitionCount()) }),
 		gauge("weir_disk_free_bytes", "Bytes free on the file system of the data directory.", func() float64 {

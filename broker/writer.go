@@ -22,6 +22,7 @@ type answerWriter struct {
 	durable  storage.LSN // highest LSN known to be durable
 	timer    *time.Timer // of long polls
 	deadline time.Time   // that is set for writes
+	sessions []int32     // that watch their partitions for this connection, the last used first
 }
 
 const (
@@ -39,6 +40,7 @@ func (c *conn) writeLoop() {
 	defer c.net.Close()
 	defer c.cancel()
 	w := &answerWriter{c: c}
+	defer w.leaveSessions()
 	defer func() {
 		if p := recover(); p != nil {
 			_ = c.b.panicked(c, p, debug.Stack())

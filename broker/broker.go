@@ -33,6 +33,7 @@ type Broker struct {
 	metadata    *metadata
 	producers   *producerIDs
 	coordinator *coordinator
+	retention   *retention
 	apis        *apiTable
 	sessions    *sessionCache // of fetches
 	metrics     *metrics
@@ -102,6 +103,7 @@ func (b *Broker) open(ctx context.Context, durability storage.Durability) error 
 	if err := b.load(ctx); err != nil {
 		return errors.Join(err, store.Close(ctx))
 	}
+	b.retention = startRetention(b.metadata)
 	b.apis = newAPITable(b.coreAPIs(), b.coordinator.apis())
 	b.metrics.complete(b)
 	b.metrics.recovery.Set(b.cfg.Now().Sub(begun).Seconds())
@@ -179,6 +181,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	b.writers.Wait()
 	cut()
 	b.cancel()
+	b.retention.close()
 	b.metadata.close()
 	b.stopErr = b.store.Close(ctx)
 	close(b.stopped)

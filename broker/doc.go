@@ -36,7 +36,8 @@
 //
 // Config, Broker and its methods are for any goroutine. start owns two goroutines
 // per connection: Shutdown waits for both. The metadata store owns those that
-// remove deleted topics; the coordinator owns its shards. Serve runs on its
+// remove deleted topics or records; the coordinator owns its shards, retention the
+// one that looks for what topics need not keep. Serve runs on its
 // caller's goroutine.
 //
 // Locks: Broker.mu guards lists and is held for no call that waits. The metadata
@@ -51,6 +52,7 @@
 //
 // # Left out on purpose
 //
-// Replication. Transactions, quotas, ACLs, TLS and SASL, retention
+// Replication. Transactions, quotas, ACLs, TLS and SASL, and compaction come
+// later; what is not served is not advertised.
 // and compaction come later; what is not served is not advertised.
 package broker

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/meta"
@@ -63,6 +65,7 @@ func openMetadata(ctx context.Context, s services, random io.Reader) (*metadata,
 		if err != nil {
 			return nil, err
 		}
+		spec.Starts = img.LogStarts(t)
 		specs = append(specs, spec)
 	}
 	if err := s.store.Recover(specs); err != nil {
@@ -82,7 +85,16 @@ func (m *metadata) spec(t *meta.Topic) (storage.TopicSpec, error) {
 	if err != nil {
 		return storage.TopicSpec{}, fmt.Errorf("topic %q: %w", t.Name, err)
 	}
-	return storage.TopicSpec{Reserve: t.Internal, ID: t.ID, Name: t.Name, Partitions: t.Partitions, SegmentBytes: config.SegmentBytes}, nil
+	return storage.TopicSpec{
+		ID: t.ID, Name: t.Name, Partitions: t.Partitions, Reserve: t.Internal, SegmentBytes: config.SegmentBytes,
+		SegmentMillis: config.SegmentMillis, SegmentJitterMillis: config.SegmentJitterMillis,
+		SegmentIndexBytes: config.SegmentIndexBytes, DeleteDelay: delay(config.FileDeleteDelayMillis),
+	}, nil
+}
+
+// delay is a time in ms, at most what a Duration can hold.
+func delay(millis int64) time.Duration {
+	return time.Duration(min(millis, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 // enliven works out what serving the topic needs.

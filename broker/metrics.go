@@ -26,6 +26,7 @@ type metrics struct {
 	produceRecords *prometheus.CounterVec
 	produceBytes   *prometheus.CounterVec
 	fetchBytes     *prometheus.CounterVec
+	deletedBytes   *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -41,9 +42,10 @@ func newMetrics() *metrics {
 			Name: "weir_recovery_seconds", Help: "Time from the start to being ready."}),
 		produceRecords: counters("weir_produce_records_total", "Records appended by clients.", "topic"),
 		produceBytes:   counters("weir_produce_bytes_total", "Bytes of record batches appended by clients.", "topic"),
+		deletedBytes:   counters("weir_log_deleted_bytes_total", "Bytes of segments that left their logs by retention or DeleteRecords.", "topic"),
 		fetchBytes:     counters("weir_fetch_bytes_total", "Bytes of record batches sent to clients.", "topic"),
 	}
-	m.registry.MustRegister(m.errors, m.closes, m.connections, m.panics, m.recovery, m.produceRecords, m.produceBytes, m.fetchBytes)
+	m.registry.MustRegister(m.errors, m.closes, m.connections, m.panics, m.recovery, m.produceRecords, m.produceBytes, m.fetchBytes, m.deletedBytes)
 	return m
 }
 
@@ -123,10 +125,13 @@ func (m *metrics) failed(key kmsg.Key, code int16) {
 }
 
 // topicMetrics are the counters of one topic.
-type topicMetrics struct{ records, bytes, fetched prometheus.Counter }
+type topicMetrics struct{ records, bytes, fetched, deleted prometheus.Counter }
 
 func (m *metrics) topic(name string) *topicMetrics {
-	return &topicMetrics{m.produceRecords.WithLabelValues(name), m.produceBytes.WithLabelValues(name), m.fetchBytes.WithLabelValues(name)}
+	return &topicMetrics{
+		m.produceRecords.WithLabelValues(name), m.produceBytes.WithLabelValues(name),
+		m.fetchBytes.WithLabelValues(name), m.deletedBytes.WithLabelValues(name),
+	}
 }
 
 // forget drops the series of a deleted topic.
@@ -134,6 +139,7 @@ func (m *metrics) forget(t *meta.Topic) {
 	m.produceRecords.DeleteLabelValues(t.Name)
 	m.produceBytes.DeleteLabelValues(t.Name)
 	m.fetchBytes.DeleteLabelValues(t.Name)
+	m.deletedBytes.DeleteLabelValues(t.Name)
 }
 
 func (t *topicMetrics) produced(b batch.Batch) {

@@ -17,6 +17,7 @@ func (b *Broker) coreAPIs() []api {
 		{key: kmsg.ApiVersions, min: 0, max: 4, limit: 16 * kib, throttle: throttleNone, handler: decoded(b.apiVersions)},
 		{key: kmsg.CreateTopics, min: 2, max: 7, limit: mib, cost: 128, acl: "Create Cluster, Create Topic", throttle: throttleMutation, handler: decoded(b.createTopics)},
 		{key: kmsg.DeleteTopics, min: 1, max: 6, limit: mib, cost: 48, acl: "Delete Topic", throttle: throttleMutation, handler: decoded(b.deleteTopics)},
+		{key: kmsg.DeleteRecords, min: 0, max: 2, limit: mib, cost: 56, acl: "Delete Topic", throttle: throttleRequest, handler: decoded(b.deleteRecords)},
 		{key: kmsg.InitProducerID, min: 0, max: 5, limit: 16 * kib, acl: "IdempotentWrite Cluster", throttle: throttleRequest, handler: decoded(b.initProducerID)},
 		{key: kmsg.DescribeConfigs, min: 1, max: 4, limit: mib, cost: 64, acl: "DescribeConfigs Topic, DescribeConfigs Cluster", throttle: throttleRequest, handler: decoded(b.describeConfigs)},
 		{key: kmsg.DescribeCluster, min: 0, max: 2, limit: 4 * kib, acl: "Describe Cluster", throttle: throttleRequest, handler: decoded(b.describeCluster)},

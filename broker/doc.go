@@ -37,8 +37,8 @@
 // Config, Broker and its methods are for any goroutine. start owns two goroutines
 // per connection: Shutdown waits for both. The metadata store owns those that
 // remove deleted topics or records; the coordinator owns its shards, retention the
-// one that looks for what topics need not keep. Serve runs on its
-// caller's goroutine.
+// one that looks for what topics need not keep. Serve runs on its caller's
+// goroutine.
 //
 // Locks: Broker.mu guards lists and is held for no call that waits. The metadata
 // store's token (a channel) comes before shards that stand still for a deletion,
@@ -54,5 +54,4 @@
 //
 // Replication. Transactions, quotas, ACLs, TLS and SASL, and compaction come
 // later; what is not served is not advertised.
-// and compaction come later; what is not served is not advertised.
 package broker

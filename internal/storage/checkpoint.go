@@ -193,13 +193,15 @@ func (n *snapshot) again() {
 func (s *Store) syncFiles(snap *snapshot) error {
 	dirty := snap.files[:0:0]
 	for _, f := range snap.files {
-		if f.dirty.Load() {
+		if f.unsynced() {
 			dirty = append(dirty, f)
 		}
 	}
 	if len(dirty) > syncAllAbove {
 		// The marks go first: who writes meanwhile sets them again.
 		for _, f := range dirty {
+			f.syncing.Lock()
+			defer f.syncing.Unlock()
 			f.dirty.Store(false)
 		}
 		return s.cfg.FS.SyncAll(s.cfg.Dir)

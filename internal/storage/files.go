@@ -35,6 +35,9 @@ type file struct {
 	// dirty says that bytes were written and not synced. It is set after the
 	// write: set before, a sync in between would clear it too early.
 	dirty atomic.Bool
+	// syncing is held from the moment dirty is cleared until the sync has ended:
+	// who finds the file clean may rely on it.
+	syncing sync.Mutex
 
 	mu   sync.RWMutex // read-held while f is in use
 	f    vfs.File     // nil while closed
@@ -157,6 +160,8 @@ func (f *file) truncate(n int64) error {
 // sync makes durable what was written before the call. A file that is closed
 // was synced when it was.
 func (f *file) sync() error {
+	f.syncing.Lock()
+	defer f.syncing.Unlock()
 	if !f.dirty.Load() {
 		return nil
 	}
@@ -167,6 +172,16 @@ func (f *file) sync() error {
 	}
 	f.dirty.Store(false)
 	return f.f.Sync()
+}
+
+// unsynced says whether bytes of the file may not be durable: written and not
+// synced, or being synced by another goroutine right now.
+func (f *file) unsynced() bool {
+	if !f.syncing.TryLock() {
+		return true
+	}
+	defer f.syncing.Unlock()
+	return f.dirty.Load()
 }
 
 // close closes the file; save says whether what was written shall be synced.

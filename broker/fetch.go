@@ -249,7 +249,8 @@ var errMidway = errors.New("records could not be read while they were being sent
 
 // render writes the answer: header, then for each partition its marks and its
 // records, chunk by chunk. When records cannot be read before anything has left,
-// their partition gets an error instead; later only closing the connection helps.
+// their partition gets those before them, or the error if there are none; later
+// only closing the connection helps, and the client's next request gets them.
 func (w *answerWriter) render(s *slot) error {
 	f := s.fetch
 	for {
@@ -269,10 +270,29 @@ func (w *answerWriter) render(s *slot) error {
 		if bad.sent {
 			return fmt.Errorf("%w: %w", errMidway, bad.err)
 		}
-		p.code = kerr.CorruptMessage.Code
-		p.extent.Release()
-		p.extent = storage.Extent{}
+		p.retreat(bad.err, f)
 	}
+}
+
+// retreat is called when the partition's records cannot be read. Storage now ends
+// what it gives before those that it found corrupt; if it gives no less, there is
+// nothing good before them.
+func (p *fetchPartition) retreat(cause error, f *fetch) {
+	had := p.extent.Len()
+	p.extent.Release()
+	p.extent = storage.Extent{}
+	var corrupt *storage.CorruptError
+	if !errors.As(cause, &corrupt) {
+		p.code = kerr.KafkaStorageError.Code
+		return
+	}
+	less, err := p.log.Read(p.offset, had, p.end(f))
+	if err != nil || less.Len() == 0 || less.Len() >= had {
+		less.Release()
+		p.code = kerr.CorruptMessage.Code
+		return
+	}
+	p.extent = less
 }
 
 func (f *fetch) topicOf(partition int) string {

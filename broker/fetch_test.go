@@ -270,40 +270,51 @@ func TestLargeFetch(t *testing.T) {
 	}
 }
 
-// TestCorruptRecords are never sent. When nothing of the answer has left, the
-// client is told which partition they are in; later the connection is closed.
+// TestCorruptRecords are never sent, and keep nothing back: the batches before
+// them come, then the error, and those behind them for whoever passes over. When
+// part of the answer has left, the connection is closed; the next gets the rest.
 func TestCorruptRecords(t *testing.T) {
 	for name, tc := range map[string]struct {
-		good, size int // batches before the bad one, and their values' size
-		closed     bool
+		good, size int  // batches before the bad one, and their values' size
+		closed     bool // what the first request meets
 	}{"first": {0, 100, false}, "within the first chunk": {3, 100, false}, "midway": {3, 200 << 10, true}} {
 		t.Run(name, func(t *testing.T) {
 			b := brokertest.Start(t)
 			id := createTopic(t, b, "t", 1)
 			value := make([]byte, tc.size)
 			c, at := dial(t, b), 0
-			for range tc.good + 1 {
+			put := func() int {
 				one := batch.Build(batch.BuildOptions{}, batch.Record{Timestamp: time.Now().UnixMilli(), Value: value})
 				if p := produced(ask[*kmsg.ProduceResponse](c, produceRequest(9, -1, "t", 0, one))); p.ErrorCode != 0 {
 					t.Fatal(p.ErrorCode)
 				}
-				at += len(one)
+				return len(one)
 			}
+			for range tc.good + 1 {
+				at += put()
+			}
+			one := put()
 			b.Restart()
 			rot(t, b, filepath.Join("/data/topics", hex.EncodeToString(id[:]), "0-00000000000000000000.log"), int64(at-2))
 			c = dial(t, b)
-			c.send(fetchRequest(12, "t", 0, 0))
 			if tc.closed {
+				c.send(fetchRequest(12, "t", 0, 0))
 				if _, _, err := c.readFrame(); err == nil {
 					t.Error("a whole answer with records that cannot be read")
 				}
-				return
+				c = dial(t, b)
 			}
-			resp := kmsg.NewPtrFetchResponse()
-			resp.Version = 12
-			c.receive(resp, 1)
-			if p := fetched(resp); p.ErrorCode != kerr.CorruptMessage.Code || len(p.RecordBatches) > 0 {
-				t.Errorf("code %d, %d bytes", p.ErrorCode, len(p.RecordBatches))
+			if tc.good > 0 {
+				if p := fetched(ask[*kmsg.FetchResponse](c, fetchRequest(12, "t", 0, 0))); p.ErrorCode != 0 || len(p.RecordBatches) != tc.good*one {
+					t.Errorf("before the bad batch: code %d, %d bytes, want %d batches of %d", p.ErrorCode, len(p.RecordBatches), tc.good, one)
+				}
+			}
+			bad := int64(tc.good)
+			if p := fetched(ask[*kmsg.FetchResponse](c, fetchRequest(12, "t", 0, bad))); p.ErrorCode != kerr.CorruptMessage.Code || len(p.RecordBatches) > 0 {
+				t.Errorf("the bad batch: code %d, %d bytes", p.ErrorCode, len(p.RecordBatches))
+			}
+			if p := fetched(ask[*kmsg.FetchResponse](c, fetchRequest(12, "t", 0, bad+1))); p.ErrorCode != 0 || len(p.RecordBatches) != one {
+				t.Errorf("behind the bad batch: code %d, %d bytes", p.ErrorCode, len(p.RecordBatches))
 			}
 		})
 	}

@@ -93,6 +93,9 @@ func (p *Partition) extent(seg *segment, pos int64, known bool, offset, most, en
 	if seg == high.seg {
 		limit, last = high.pos, high.offset
 	}
+	if good, cut := seg.spoil.before(pos, limit); cut {
+		limit, last = good, -1
+	}
 	if pos >= limit {
 		return Extent{}, 0, seg.corrupt(pos, offset, "the offset is below the end, but no batch of the segment holds it")
 	}
@@ -107,7 +110,8 @@ func (p *Partition) extent(seg *segment, pos int64, known bool, offset, most, en
 }
 
 // ReadAt reads bytes of the extent; off counts from its first byte. Batches not
-// verified since start are verified on the way; a bad one is a *CorruptError.
+// verified since start are verified on the way; a bad one is a *CorruptError, and
+// what is read from now on ends before it.
 func (e *Extent) ReadAt(b []byte, off int64) (int, error) {
 	if off < 0 || off >= e.n {
 		return 0, io.EOF
@@ -119,13 +123,13 @@ func (e *Extent) ReadAt(b []byte, off int64) (int, error) {
 	n, err := e.seg.log.ReadAt(b, e.pos+off)
 	if n < len(b) {
 		if err == nil || err == io.EOF {
-			return n, e.seg.corrupt(e.pos+off+int64(n), -1, "the file is shorter than its batches")
+			return n, e.spoilt(e.seg.corrupt(e.pos+off+int64(n), -1, "the file is shorter than its batches"))
 		}
 		return n, err
 	}
 	if e.pos+off+int64(n) > e.checked && e.checked < e.seg.ownFrom {
 		if err := e.verify(b, e.pos+off); err != nil {
-			return 0, err
+			return 0, e.spoilt(err)
 		}
 	}
 	if short {

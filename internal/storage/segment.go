@@ -29,6 +29,7 @@ type segment struct {
 	// verified holds ranges before it that readers checked.
 	ownFrom  int64
 	verified ranges
+	spoil    badPlace
 
 	made       int64 // when this process made or found it, ms
 	first      int64 // timestamp of its first batch once firstKnown; guarded by Partition.mu

@@ -94,6 +94,7 @@ func (b *Broker) open(ctx context.Context, durability storage.Durability) error 
 	b.maxConnections = share.connections
 	store, err := storage.Open(storage.Config{
 		MaxOpenFiles: share.files, FS: b.cfg.FS, Dir: b.cfg.Dir, Durability: durability, Logger: b.cfg.Logger, Now: b.cfg.Now,
+		ProducerExpiry: b.settings.ProducerIDExpiration, MaxProducers: b.settings.MaxProducers,
 		JournalFileBytes: b.cfg.JournalFileBytes, CheckpointBytes: b.cfg.CheckpointBytes,
 	})
 	if err != nil {

@@ -89,6 +89,9 @@ func gauges(b *Broker) []prometheus.Collector {
 		}),
 		gauge("weir_topics", "Topics.", func() float64 { return float64(b.metadata.image().TopicCount()) }),
 		gauge("weir_partitions", "Partitions of all topics.", func() float64 { return float64(b.metadata.image().PartitionCount()) }),
+		gauge("weir_producers", "Idempotent producers that are remembered, each counted in every partition that it wrote to.", func() float64 {
+			return float64(b.store.Producers())
+		}),
 		gauge("weir_disk_free_bytes", "Bytes free on the file system of the data directory.", func() float64 {
 			u, err := b.cfg.FS.Usage(b.cfg.Dir)
 			if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // retention looks now and then for segments that their topics keep no longer
-// (retention.ms, retention.bytes). It owns one goroutine, from start to close.
+// (retention.ms, retention.bytes), and has storage forget idle producers. It owns one goroutine, from start to close.
 type retention struct {
 	metadata *metadata
 	ctx      context.Context
@@ -41,6 +41,7 @@ func (r *retention) run() {
 		case <-timer.C:
 		}
 		r.look()
+		r.metadata.store.ForgetProducers(r.metadata.now())
 		timer.Reset(interval)
 	}
 }

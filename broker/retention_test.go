@@ -232,3 +232,28 @@ func TestRetentionBySize(t *testing.T) {
 		}
 	})
 }
+
+// TestProducerIDExpiration: producer.id.expiration.ms is honoured in virtual time;
+// an expired producer's batch is accepted as that of an unknown one.
+func TestProducerIDExpiration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := brokertest.Start(t, brokertest.WithSettings(map[string]string{"producer.id.expiration.ms": "600000"}))
+		createTopic(t, b, "log", 1)
+		c := dialBubble(t, b)
+		send := func(sequence int32) kmsg.ProduceResponseTopicPartition {
+			return produced(ask[*kmsg.ProduceResponse](c, produceRequest(9, -1, "log", 0, sequenced(5, sequence))))
+		}
+		first := send(0)
+		time.Sleep(9 * time.Minute)
+		if again := send(0); again.ErrorCode != 0 || again.BaseOffset != first.BaseOffset {
+			t.Errorf("a duplicate after 9 minutes: code %d, offset %d", again.ErrorCode, again.BaseOffset)
+		}
+		if gap := send(2); gap.ErrorCode != kerr.OutOfOrderSequenceNumber.Code {
+			t.Errorf("a gap: code %d", gap.ErrorCode)
+		}
+		time.Sleep(time.Minute)
+		if unknown := send(2); unknown.ErrorCode != 0 || unknown.BaseOffset != 1 {
+			t.Errorf("after ten minutes: code %d, offset %d", unknown.ErrorCode, unknown.BaseOffset)
+		}
+	})
+}

@@ -42,6 +42,7 @@ type Settings struct {
 	OffsetsTopicPartitions     int32
 
 	ProducerIDExpiration time.Duration
+	MaxProducers         int64
 	RetentionInterval    time.Duration // log.retention.check.interval.ms
 
 	given map[string]string // what was set, by name

@@ -75,6 +75,8 @@ var brokerSettings = []setting{
 	{"weir.max.groups", "10000", intFrom(1), "Most consumer groups.", func(s *Settings) any { return &s.MaxGroups }, 0},
 	{"weir.max.partitions", "100000", intFrom(1), "Most partitions of all topics together.", func(s *Settings) any { return &s.MaxPartitions }, 0},
 	{"weir.max.partitions.per.topic", "10000", intFrom(1), "Most partitions of one topic.", func(s *Settings) any { return &s.MaxPartitionsPerTopic }, 0},
+	{"weir.max.producers", "100000", longFrom(1), "Most idempotent producers that are remembered, each counted in every partition that it writes to. Those idle longest are forgotten first. Kafka: no limit.",
+		func(s *Settings) any { return &s.MaxProducers }, 0},
 	{"weir.replication.factor.policy", "clamp", oneOf("clamp", "refuse"),
 		"What becomes of a replication factor above 1, which one broker cannot give: clamp makes it 1, refuse answers INVALID_REPLICATION_FACTOR.",
 		func(s *Settings) any { return (*refuse)(&s.RefuseReplication) }, 0},

@@ -34,6 +34,7 @@ func (p *Partition) prepare(a *Append) error {
 	case closed:
 		return ErrClosed
 	}
+	p.forgetIdle(a.Batches)
 	original, duplicate, err := p.windows.check(a.Batches)
 	if err != nil {
 		return err

@@ -106,7 +106,8 @@ func (p *Partition) snapshot(snap *snapshot, dirs map[string]bool) error {
 			return fmt.Errorf("write index: %w", err)
 		}
 	}
-	p.windows.expire(p.store.cfg.Now().UnixMilli())
+	now := p.store.cfg.Now().UnixMilli()
+	p.forgetWhere(func(w *producer) bool { return p.store.idle(w, now) })
 	p.changed.Store(false)
 	st := p.current()
 	p.record = appendPartition(p.record[:0:0], &st)
@@ -285,11 +286,13 @@ func readWhole(fsys vfs.FS, name string) ([]byte, error) {
 	return b, readFull(f, b, 0)
 }
 
-// wrote counts bytes and asks for a checkpoint when it is time.
+// wrote counts bytes and asks for a checkpoint when it is time; it also keeps the
+// number of producers down.
 func (s *Store) wrote(n int64) {
 	if s.sinceCheckpoint.Add(n) >= s.cfg.CheckpointBytes {
 		s.askCheckpoint()
 	}
+	s.limitProducers()
 }
 
 func (s *Store) askCheckpoint() {

@@ -207,7 +207,11 @@ func (p *Partition) took(b batch.Batch, now int64) {
 		if p.windows == nil {
 			p.windows = producers{}
 		}
+		before := len(p.windows)
 		p.windows.add(b, now)
+		if len(p.windows) > before {
+			p.store.producers.Add(1)
+		}
 	}
 	p.state.Lock()
 	if es := p.state.epochs; len(es) == 0 || es[len(es)-1].epoch < b.LeaderEpoch() {

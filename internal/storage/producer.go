@@ -3,19 +3,12 @@ package storage
 import (
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/weirstream/weir/internal/batch"
 )
 
-const (
-	// windowLen is how many batches of a producer are remembered (KIP-98).
-	windowLen = 5
-	// producerExpiry is Kafka's producer.id.expiration.ms; maxProducers bounds
-	// the memory of one partition, the longest idle one goes first.
-	producerExpiry = 24 * time.Hour
-	maxProducers   = 5000
-)
+// windowLen is how many batches of a producer are remembered (KIP-98).
+const windowLen = 5
 
 // seen is a batch that an idempotent producer appended.
 type seen struct {
@@ -149,30 +142,8 @@ func (ps producers) add(b batch.Batch, now int64) {
 	}
 	w := ps[b.ProducerID()]
 	if w == nil {
-		if len(ps) >= maxProducers {
-			ps.forgetOldest()
-		}
 		w = &producer{epoch: b.ProducerEpoch()}
 		ps[b.ProducerID()] = w
 	}
 	w.add(b, now)
-}
-
-func (ps producers) forgetOldest() {
-	oldest, at := int64(-1), int64(math.MaxInt64)
-	for id, w := range ps {
-		if w.used < at {
-			oldest, at = id, w.used
-		}
-	}
-	delete(ps, oldest)
-}
-
-// expire forgets producers idle for producerExpiry; now is in ms.
-func (ps producers) expire(now int64) {
-	for id, w := range ps {
-		if now-w.used > producerExpiry.Milliseconds() {
-			delete(ps, id)
-		}
-	}
 }

@@ -98,6 +98,7 @@ func (s *Store) Recover(topics []TopicSpec) error {
 	}
 	s.found = nil
 	s.ready.Store(true)
+	s.limitProducers()
 	s.start()
 	if s.sinceCheckpoint.Load() >= s.cfg.CheckpointBytes {
 		s.askCheckpoint()
@@ -293,6 +294,7 @@ func (p *Partition) cut() error {
 // attach makes the segments that a checkpoint tells of.
 func (p *Partition) attach(st *partitionState) {
 	p.windows = st.producers
+	p.store.producers.Add(int64(len(p.windows)))
 	p.state.Lock()
 	defer p.state.Unlock()
 	p.state.start, p.state.end = st.start, st.next

@@ -42,6 +42,8 @@ type Store struct {
 	}
 
 	discards        discards
+	producers       atomic.Int64  // remembered windows of all partitions
+	forgetting      atomic.Bool   // somebody makes them fewer
 	sinceCheckpoint atomic.Int64  // bytes appended
 	crowded         atomic.Bool   // too many written files are open
 	want            chan struct{} // asks keepCheckpoints for one
@@ -184,6 +186,7 @@ func (s *Store) DeleteTopic(id TopicID) error {
 	}
 	for _, p := range t.parts {
 		p.mu.Lock()
+		s.producers.Add(-int64(len(p.windows)))
 		p.record, p.windows, p.fresh = nil, nil, nil
 		p.state.Lock()
 		p.state.deleted = true

@@ -31,8 +31,9 @@
 //     who wait for it, and both in LSN order.
 //  7. After the first failed write, sync, create or rename nothing is written
 //     or synced any more, and nothing is retried: after a failed fsync the page
-//     cache tells lies. Only a spare that does not fit on a full disk is
-//     forgiven, for no frame waits for it.
+//     cache tells lies. Only a file that does not fit on a full disk is
+//     forgiven: the preparer leaves the spare out, and the writer waits for room
+//     with the frames in memory, until Close.
 //  8. No lock is held across a write, a sync or a Notifier.
 //
 // # Who does what

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/weirstream/weir/internal/vfs"
 )
@@ -168,10 +169,7 @@ type spare struct {
 // with a durable header, before any frame goes into it.
 func (j *Journal) useFile(seq uint64, incarnation uint32) (openFile, error) {
 	name := j.fileName(seq)
-	f, ready, err := j.takeSpare(name)
-	if err == nil && f == nil {
-		f, err = j.newFile(name)
-	}
+	f, ready, err := j.nextFile(name)
 	if err != nil {
 		return openFile{}, err
 	}
@@ -213,6 +211,40 @@ func (j *Journal) makeReady(f *openFile, end int64) error {
 	}
 	f.ready = to
 	return nil
+}
+
+// retryFull is how long after a full disk the writer tries again.
+const retryFull = 250 * time.Millisecond
+
+// nextFile takes a spare or makes a file. On a full disk it waits for room: the
+// frames stay where they are and nobody is told of them, so nothing is lost, and
+// the bound of what is pending holds back those who append. Close ends the wait.
+func (j *Journal) nextFile(name string) (f vfs.File, ready int64, err error) {
+	for waits := 0; ; waits++ {
+		if f, ready, err = j.takeSpare(name); err != nil || f != nil {
+			return f, ready, err
+		}
+		if f, err = j.newFile(name); err == nil || !isFull(err) {
+			return f, 0, err
+		}
+		if rerr := j.removeHalfMade(name); rerr != nil {
+			return nil, 0, errors.Join(err, rerr)
+		}
+		if waits == 0 {
+			j.cfg.Logger.Error("no room for the next journal file: appends wait until there is space", "error", err)
+			if j.cfg.Full != nil {
+				j.cfg.Full()
+				continue
+			}
+		}
+		select {
+		case <-time.After(retryFull):
+		case <-j.stopPrepare:
+			return nil, 0, err
+		case <-j.failed:
+			return nil, 0, err
+		}
+	}
 }
 
 // takeSpare gives a spare its new name. Without a spare it returns nil.

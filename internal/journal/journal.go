@@ -31,6 +31,9 @@ type Config struct {
 	// memory, where it would cost the memory that a sparse file saves.
 	Zero   bool
 	Logger *slog.Logger // nil: nothing is logged
+	// Full is called when the disk has no room for the file that the writer needs.
+	// It gives back what it can; then the file is tried again. Optional.
+	Full func()
 }
 
 // Entry is one partition's part of a frame.

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/weirstream/weir/internal/vfs"
 )
@@ -103,12 +104,15 @@ func TestSpareIsMadeOnlyOnceAQuarterIsUsed(t *testing.T) {
 	})
 }
 
-// A spare that does not fit is forgiven, until the writer needs it.
-func TestFullDiskIsNoFailureBeforeAFileIsNeeded(t *testing.T) {
+// A spare that does not fit is forgiven. When the writer needs the file, it asks
+// for what can be given back, and waits for room.
+func TestFullDiskIsNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		faulty := vfs.Inject(vfs.NewMem())
 		cfg := testConfig(faulty)
 		cfg.FileBytes = 32 << 10
+		asked := 0
+		cfg.Full = func() { asked++ }
 		j, _, _ := start(t, cfg, State{})
 		fill(t, j, 1)
 		faulty.Add(vfs.Rule{Op: vfs.OpPreallocate, Err: syscall.ENOSPC})
@@ -122,10 +126,37 @@ func TestFullDiskIsNoFailureBeforeAFileIsNeeded(t *testing.T) {
 		}
 		fill(t, j, 1)
 		s := put(t, j, newEntry(0, 0, 20000))
+		time.Sleep(time.Minute)
+		if j.Err() != nil || j.Durable() >= s.lsn || asked != 1 {
+			t.Fatalf("without room: %v, durable %d of %d, asked %d times", j.Err(), j.Durable(), s.lsn, asked)
+		}
+		faulty.Clear()
+		time.Sleep(retryFull)
+		if err := j.WaitDurable(t.Context(), s.lsn); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+		closed(t, j)
+	})
+}
+
+// Close ends the wait for room, and what waits is not durable.
+func TestFullDiskCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		faulty := vfs.Inject(vfs.NewMem())
+		cfg := testConfig(faulty)
+		cfg.FileBytes = 32 << 10
+		j, _, _ := start(t, cfg, State{})
+		fill(t, j, 1)
+		faulty.Add(vfs.Rule{Op: vfs.OpPreallocate, Err: syscall.ENOSPC})
+		fill(t, j, 2)
+		s := put(t, j, newEntry(0, 0, 20000))
+		synctest.Wait()
+		closing := make(chan error, 1)
+		go func() { closing <- j.Close() }()
 		if err := j.WaitDurable(t.Context(), s.lsn); err == nil {
 			t.Error("a frame that had no file became durable")
 		}
-		if err := j.Close(); err == nil {
+		if err := <-closing; err == nil {
 			t.Error("Close told no failure")
 		}
 	})

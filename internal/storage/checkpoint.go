@@ -334,6 +334,9 @@ func (s *Store) signalCheckpoint() {
 // keepCheckpoints is the goroutine that writes checkpoints until Close.
 func (s *Store) keepCheckpoints() {
 	defer s.running.Done()
+	if s.readOnly.Load() && !s.resume() {
+		return
+	}
 	for {
 		select {
 		case <-s.closing:

@@ -85,13 +85,14 @@ func (s *Store) Recover(topics []TopicSpec) error {
 			}
 		}
 	}
+	s.scanned = s.scans()
 	switch err := s.begin(); {
 	case err == nil:
 		// Not earlier: the record of a deletion may have been read from the page
 		// cache of a killed process, and a power cut could still take it.
 		s.removeStrangers()
 	case noSpace(err):
-		s.cfg.Logger.Error("the disk is full: only reads are served", "error", err)
+		s.cfg.Logger.Error("the disk is full: only reads are served until there is space", "error", err)
 		s.readOnly.Store(true)
 	default:
 		return err
@@ -110,19 +111,22 @@ func (s *Store) Recover(topics []TopicSpec) error {
 // append. After sync mode the old recovery points stay: the journal still holds
 // what lies behind them. After os mode all is synced and the journal left
 // behind: its frames may lie behind a gap, and would fit again once the log has
-// grown to their offsets.
+// grown to their offsets. On a full disk it is tried again: see resume.
 func (s *Store) begin() error {
-	st, err := s.j.Start()
-	if err != nil && noSpace(err) && s.space.met() {
-		st, err = s.j.Start()
+	if s.began == nil {
+		st, err := s.j.Start()
+		if err != nil && noSpace(err) && s.space.met() {
+			st, err = s.j.Start()
+		}
+		if err != nil {
+			return err
+		}
+		s.began = &st
 	}
-	if err != nil {
-		return err
-	}
-	if s.scans() {
+	if s.scanned {
 		return s.checkpoint(s.ctx, false)
 	}
-	return s.writeCheckpoint(st, false)
+	return s.writeCheckpoint(*s.began, false)
 }
 
 // scans says whether segments may hold batches that no frame tells of.

@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,4 +111,94 @@ func TestRule9StartOnAFullDisk(t *testing.T) {
 		}
 		mustClose(t, s)
 	}
+}
+
+// TestRule9ResumesByItself: a start on a full disk serves reads, tells why it is
+// not writable, and accepts appends within 5 s after space returns, in both modes
+// and without another start. What was there before is there.
+func TestRule9ResumesByItself(t *testing.T) {
+	for _, mode := range []Durability{Sync, OS} {
+		synctest.Test(t, func(t *testing.T) {
+			mem := vfs.NewMem()
+			mem.SetCapacity(4 << 20)
+			cfg := smallConfig(mem)
+			cfg.Durability = mode
+			s := mustOpen(t, cfg, orders)
+			first := text(1, "before")
+			put(t, s, s.Partition(ordersID, 0), first)
+			clone := killed(mem)
+			mustClose(t, s)
+			u, err := clone.Usage("data")
+			if err != nil {
+				t.Fatal(err)
+			}
+			filler, err := clone.Create("other data")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := filler.Preallocate(0, u.Free); err != nil {
+				t.Fatal(err)
+			}
+			cfg.FS = clone
+			s = mustOpen(t, cfg, orders)
+			p := s.Partition(ordersID, 0)
+			time.Sleep(time.Minute)
+			if _, _, err := commit(s, p, text(1, "x")); !errors.Is(err, ErrNoSpace) {
+				t.Fatalf("append on the full disk: %v", err)
+			}
+			if !errors.Is(s.Writable(), ErrNoSpace) || s.ReserveStands() {
+				t.Errorf("the full disk is not told: %v", s.Writable())
+			}
+			if err := errors.Join(filler.Truncate(0), filler.Close()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Second)
+			if s.Writable() != nil || !s.ReserveStands() {
+				t.Fatalf("5 s after space returned: %v", s.Writable())
+			}
+			put(t, s, p, text(1, "after"))
+			mustClose(t, s)
+			s = mustOpen(t, cfg, orders)
+			if got := s.Partition(ordersID, 0).Offsets().End; got != 2 {
+				t.Errorf("the log ends at %d, want 2", got)
+			}
+			mustClose(t, s)
+		})
+	}
+}
+
+// TestRule9JournalWithoutRoom: when the journal's next file does not fit, the
+// reserve is given back for it; when that does not help either, appends wait, the
+// process lives, reads go on, and what waited is durable once there is space.
+func TestRule9JournalWithoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		faulty := vfs.Inject(mem)
+		cfg := smallConfig(faulty)
+		cfg.CheckpointBytes = 1 << 30 // no file is used again
+		s := mustOpen(t, cfg, orders)
+		p := s.Partition(ordersID, 0)
+		put(t, s, p, text(1, "x"))
+		faulty.Add(vfs.Rule{Op: vfs.OpPreallocate, Path: "*/journal/*", Err: syscall.ENOSPC})
+		var lsn LSN
+		for s.Writable() == nil {
+			var err error
+			if _, lsn, err = commit(s, p, text(1, strings.Repeat("y", 2000))); err != nil {
+				break
+			}
+			synctest.Wait()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := s.Wait(ctx, lsn, Durable); !errors.Is(err, context.DeadlineExceeded) || s.Err() != nil {
+			t.Fatalf("without room: %v, %v", err, s.Err())
+		}
+		mustRead(t, p, 0)
+		faulty.Clear()
+		time.Sleep(5 * time.Second)
+		if err := s.Wait(t.Context(), lsn, Durable); err != nil || s.Writable() != nil {
+			t.Errorf("with room: %v, %v", err, s.Writable())
+		}
+		mustClose(t, s)
+	})
 }

@@ -28,7 +28,9 @@ type Store struct {
 	changing  sync.Mutex                         // held while topics is replaced
 	found     *checkpoint                        // what Open read; nil after Recover
 	ready     atomic.Bool                        // Recover has ended
-	readOnly  atomic.Bool                        // the disk was full at the start
+	readOnly  atomic.Bool                        // the disk was full at the start, and has been since
+	began     *journal.State                     // once the journal has started
+	scanned   bool                               // segments were read behind the recovery points
 	closeOnce sync.Once
 
 	ctx     context.Context // of the goroutines
@@ -100,6 +102,7 @@ func (s *Store) open() error {
 	s.j, err = journal.Open(journal.Config{
 		FS: s.cfg.FS, Dir: filepath.Join(s.cfg.Dir, "journal"), FileBytes: s.cfg.JournalFileBytes,
 		Sync: s.cfg.Durability == Sync, Zero: s.cfg.FS == vfs.OS(), Logger: s.cfg.Logger,
+		Full: func() { s.space.met() },
 	}, found.journal)
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
@@ -254,7 +257,7 @@ func (s *Store) usable() error {
 		return errors.New("storage is not recovered yet")
 	}
 	if s.readOnly.Load() {
-		return fmt.Errorf("%w: the disk was full at the start; make space and start again", ErrNoSpace)
+		return fmt.Errorf("%w: the disk was full at the start, and still is", ErrNoSpace)
 	}
 	return nil
 }

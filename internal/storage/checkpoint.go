@@ -65,6 +65,7 @@ func (s *Store) checkpoint(ctx context.Context, clean bool) error {
 		snap.again()
 		return err
 	}
+	snap.done()
 	s.j.Release(pos)
 	s.sinceCheckpoint.Add(-counted)
 	s.signalCheckpoint()
@@ -110,6 +111,7 @@ func (p *Partition) snapshot(snap *snapshot, dirs map[string]bool) error {
 	p.forgetWhere(func(w *producer) bool { return p.store.idle(w, now) })
 	p.changed.Store(false)
 	st := p.current()
+	p.cleaner.noted = st.next
 	p.record = appendPartition(p.record[:0:0], &st)
 	for _, seg := range p.fresh {
 		if !seg.pin() {
@@ -136,11 +138,11 @@ func (p *Partition) current() partitionState {
 	defer p.state.Unlock()
 	st := partitionState{
 		topic: p.topic.id, partition: p.number, start: p.state.start, next: p.state.end,
-		epochs: p.state.epochs, producers: p.windows,
+		epochs: p.state.epochs, producers: p.windows, cleaned: p.cleaner.cleaned,
 	}
 	for _, seg := range p.state.segments {
 		seg.ix.mu.Lock()
-		st.segments = append(st.segments, segmentState{seg.base, seg.size.Load(), seg.ix.maxTS})
+		st.segments = append(st.segments, segmentState{seg.base, seg.size.Load(), seg.ix.maxTS, seg.generation})
 		seg.ix.mu.Unlock()
 	}
 	return st
@@ -186,6 +188,15 @@ func (n *snapshot) again() {
 		p.newFile = true
 		p.mu.Unlock()
 		p.changed.Store(true)
+	}
+}
+
+// done lets the cleaner go up to what the checkpoint holds.
+func (n *snapshot) done() {
+	for _, p := range n.changed {
+		p.mu.Lock()
+		p.cleaner.synced = p.cleaner.noted
+		p.mu.Unlock()
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 const (
 	checkpointMagic   = 0x77636b31 // "wck1"
-	checkpointVersion = 1
+	checkpointVersion = 2          // 1 had neither generations nor the mark of the cleaner
 )
 
 // checkpoint is what a start needs to know: the state of the journal and, for
@@ -32,10 +32,12 @@ type partitionState struct {
 	segments  []segmentState
 	epochs    []epochStart
 	producers producers
+	cleaned   int64 // offset up to which the log is compacted
 }
 
 type segmentState struct {
 	base, size, maxTS int64
+	generation        uint32 // 0: as it was appended; raised by each cleaning
 }
 
 var be = binary.BigEndian
@@ -70,6 +72,10 @@ func appendPartition(b []byte, p *partitionState) []byte {
 			b = be.AppendUint32(b, uint32(s.last))
 			b = be.AppendUint64(b, uint64(s.base))
 		}
+	}
+	b = be.AppendUint64(b, uint64(p.cleaned))
+	for _, s := range p.segments {
+		b = be.AppendUint32(b, s.generation)
 	}
 	be.PutUint32(b[at:], uint32(len(b)-at-4))
 	return b
@@ -155,7 +161,8 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 		return nil, errCheckpoint
 	}
 	r := &reader{b: body[4:]}
-	if v := r.u16(); v > checkpointVersion {
+	version := r.u16()
+	if version > checkpointVersion {
 		return nil, errCheckpointNew
 	}
 	c := &checkpoint{clean: r.u8()&1 != 0, durability: Durability(r.u8()), epoch: int32(r.u32())}
@@ -171,7 +178,7 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 		if n > len(r.b) {
 			return nil, errCheckpoint
 		}
-		p, ok := decodePartition(&reader{b: r.take(n)})
+		p, ok := decodePartition(&reader{b: r.take(n)}, version)
 		if !ok {
 			return nil, errCheckpoint
 		}
@@ -183,12 +190,12 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 	return c, nil
 }
 
-func decodePartition(r *reader) (p partitionState, ok bool) {
+func decodePartition(r *reader, version uint16) (p partitionState, ok bool) {
 	copy(p.topic[:], r.take(16))
 	p.partition = int32(r.u32())
 	p.start, p.next = r.i64(), r.i64()
 	for range r.count(24) {
-		s := segmentState{r.i64(), r.i64(), r.i64()}
+		s := segmentState{base: r.i64(), size: r.i64(), maxTS: r.i64()}
 		if k := len(p.segments); s.base < 0 || s.size < 0 || k > 0 && s.base <= p.segments[k-1].base {
 			return p, false
 		}
@@ -211,6 +218,12 @@ func decodePartition(r *reader) (p partitionState, ok bool) {
 			w.window[k] = seen{int32(r.u32()), int32(r.u32()), r.i64()}
 		}
 		p.producers[id] = w
+	}
+	if version >= 2 {
+		p.cleaned = r.i64()
+		for k := range p.segments {
+			p.segments[k].generation = r.u32()
+		}
 	}
 	return p, !r.bad && len(r.b) == 0
 }

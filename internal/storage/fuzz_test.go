@@ -2,7 +2,10 @@ package storage
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/weirstream/weir/internal/batch"
@@ -19,7 +22,8 @@ func sampleCheckpoint() (*checkpoint, [][]byte) {
 		},
 		partitions: []partitionState{{
 			topic: ordersID, partition: 2, start: 5, next: 40,
-			segments: []segmentState{{0, 100, 7}, {20, 300, minTime}},
+			segments: []segmentState{{0, 100, 7, 12}, {20, 300, minTime, 0}},
+			cleaned:  15,
 			epochs:   []epochStart{{0, 0}, {4, 20}},
 			producers: producers{9: {epoch: 3, n: 2, used: 99, window: [windowLen]seen{
 				{1, 2, 30}, {3, 3, 32}}}},
@@ -48,6 +52,25 @@ func TestCheckpointSurvivesItsEncoding(t *testing.T) {
 		if _, err := decodeCheckpoint(b[:i]); err == nil {
 			t.Fatalf("cut at %d, and nobody saw it", i)
 		}
+	}
+}
+
+// TestOlderCheckpoint: version 1, kept from before there was a cleaner, is read
+// as a log that was never cleaned.
+func TestOlderCheckpoint(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("testdata", "checkpoint.v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := decodeCheckpoint(b)
+	if err != nil || !c.clean || len(c.partitions) != 2 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	i := slices.IndexFunc(c.partitions, func(p partitionState) bool { return p.partition == 1 })
+	p := c.partitions[i]
+	want := []segmentState{{0, 3969, 1002, 0}, {51, 3892, 1002, 0}, {100, 3249, 1002, 0}}
+	if p.topic != ordersID || p.next != 140 || p.cleaned != 0 || !slices.Equal(p.segments, want) || p.producers[7].window[4] != (seen{78, 79, 138}) {
+		t.Fatalf("%+v", p)
 	}
 }
 

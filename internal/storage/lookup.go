@@ -14,6 +14,15 @@ const maxRecords = 128 << 20
 // is ≥ t, at or after the log start and below the high watermark. ok is false
 // if there is none.
 func (p *Partition) OffsetForTime(t int64) (offset, timestamp int64, epoch int32, ok bool, err error) {
+	for {
+		offset, timestamp, epoch, ok, err = p.offsetForTime(t)
+		if err != errReplaced {
+			return offset, timestamp, epoch, ok, err
+		}
+	}
+}
+
+func (p *Partition) offsetForTime(t int64) (offset, timestamp int64, epoch int32, ok bool, err error) {
 	segs, start, high, err := p.readable()
 	if err != nil {
 		return 0, 0, 0, false, err
@@ -33,6 +42,15 @@ func (p *Partition) OffsetForTime(t int64) (offset, timestamp int64, epoch int32
 
 // MaxTimestamp finds the record with the largest timestamp; -1, -1 if empty.
 func (p *Partition) MaxTimestamp() (offset, timestamp int64, epoch int32, err error) {
+	for {
+		offset, timestamp, epoch, err = p.maxTimestamp()
+		if err != errReplaced {
+			return offset, timestamp, epoch, err
+		}
+	}
+}
+
+func (p *Partition) maxTimestamp() (offset, timestamp int64, epoch int32, err error) {
 	segs, _, high, err := p.readable()
 	if err != nil {
 		return -1, -1, -1, err

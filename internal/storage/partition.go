@@ -50,10 +50,12 @@ type Partition struct {
 	entry   [1]journal.Entry // scratch of the append at work
 	cutBack bool             // the segment file may be longer than its size
 	fresh   []*segment       // whose files may be dirty and are not in a checkpoint yet
-	behind  []int64          // recovery: bases of files that the checkpoint does not tell of
+	behind  []segmentFile    // recovery: files behind the recovery point that the checkpoint does not tell of
+	strays  []segmentFile    // recovery: files that a cleaning left over
 	newFile bool             // the topic's directory has an entry that is not synced
 	record  []byte           // the partition's part of the last checkpoint
 	changed atomic.Bool      // record is old
+	cleaner cleanerState
 
 	state struct {
 		sync.Mutex
@@ -177,13 +179,14 @@ func (p *Partition) hint(offset int64) (*segment, int64, bool) {
 	return nil, 0, false
 }
 
-// segmentAt finds the segment that holds offset.
+// segmentAt finds the segment that holds offset, or the first one if compaction
+// left nothing before it.
 func segmentAt(segs []*segment, offset int64) *segment {
 	k := sort.Search(len(segs), func(i int) bool { return segs[i].base > offset })
-	if k == 0 {
+	if k == 0 && len(segs) == 0 {
 		return nil
 	}
-	return segs[k-1]
+	return segs[max(k-1, 0)]
 }
 
 func (p *Partition) active() *segment {

@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/weirstream/weir/internal/batch"
 )
@@ -31,8 +33,17 @@ func (e *Extent) Release() {
 
 // Read finds whole batches from the one that holds offset, at most maxBytes of
 // them but at least one, below end (High or Stable). At end it returns an
-// empty Extent and no error.
+// empty Extent and no error. Where compaction left a gap, it finds what follows.
 func (p *Partition) Read(offset int64, maxBytes int, end int64) (Extent, error) {
+	for {
+		e, err := p.read(offset, maxBytes, end)
+		if err != errReplaced {
+			return e, err
+		}
+	}
+}
+
+func (p *Partition) read(offset int64, maxBytes int, end int64) (Extent, error) {
 	p.state.Lock()
 	s := &p.state
 	deleted, closed := s.deleted, s.closed
@@ -56,39 +67,73 @@ func (p *Partition) Read(offset int64, maxBytes int, end int64) (Extent, error) 
 		// The last read ended with the segment; offset begins the next one.
 		seg, known = segmentAt(segs, offset), false
 	}
-	if seg == nil || !seg.pin() {
+	if seg == nil {
+		return Extent{}, &CorruptError{p.topic.id, p.number, p.topic.dir, 0, offset, "no segment holds the offset, which is below the end"}
+	}
+	if !seg.pin() {
 		return Extent{}, p.vanished()
 	}
-	e, next, err := p.extent(seg, pos, known, offset, int64(maxBytes), end, high)
+	if !known {
+		var err error
+		if seg, pos, err = p.locate(segs, seg, offset, end, high.seg); err != nil || seg == nil {
+			return Extent{}, err
+		}
+	}
+	e, next, err := p.extent(seg, pos, offset, int64(maxBytes), end, high)
 	if err != nil {
 		seg.unpin()
 		return Extent{}, err
 	}
 	p.state.Lock()
-	s.hints[s.nextHint%len(s.hints)] = mark{next, seg, e.pos + e.n}
-	s.nextHint++
+	if segmentAt(s.segments, seg.base) == seg { // it was not replaced meanwhile
+		s.hints[s.nextHint%len(s.hints)] = mark{next, seg, e.pos + e.n}
+		s.nextHint++
+	}
 	p.state.Unlock()
 	return e, nil
 }
+
+// locate finds the batch that holds offset or the next one, beginning in seg,
+// which is pinned; the segment that it returns is pinned instead. It returns nil
+// if there is none below end: a segment may end in a gap, and those behind it
+// may be empty.
+func (p *Partition) locate(segs []*segment, seg *segment, offset, end int64, last *segment) (*segment, int64, error) {
+	pos, err := seg.find(offset)
+	for err == nil && pos >= seg.size.Load() && seg != last {
+		k := slices.Index(segs, seg) + 1
+		seg.unpin()
+		if k == len(segs) || segs[k].base >= end {
+			return nil, 0, nil
+		}
+		if seg, pos = segs[k], 0; !seg.pin() {
+			return nil, 0, p.vanished()
+		}
+	}
+	if err != nil {
+		seg.unpin()
+		return nil, 0, err
+	}
+	return seg, pos, nil
+}
+
+// errReplaced asks a reader to look at the partition again.
+var errReplaced = errors.New("the segment was replaced or removed")
 
 // vanished is the error for a segment that went away under a reader.
 func (p *Partition) vanished() error {
 	p.state.Lock()
 	defer p.state.Unlock()
-	if p.state.deleted {
+	switch {
+	case p.state.deleted:
 		return ErrDeleted
+	case p.state.closed:
+		return ErrClosed
 	}
-	return ErrClosed
+	return errReplaced
 }
 
 // extent finds the bytes in a pinned segment.
-func (p *Partition) extent(seg *segment, pos int64, known bool, offset, most, end int64, high mark) (Extent, int64, error) {
-	var err error
-	if !known {
-		if pos, err = seg.find(offset); err != nil {
-			return Extent{}, 0, err
-		}
-	}
+func (p *Partition) extent(seg *segment, pos, offset, most, end int64, high mark) (Extent, int64, error) {
 	limit, last := seg.size.Load(), seg.end.Load()
 	if seg == high.seg {
 		limit, last = high.pos, high.offset

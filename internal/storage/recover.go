@@ -91,6 +91,9 @@ func (s *Store) Recover(topics []TopicSpec) error {
 		// Not earlier: the record of a deletion may have been read from the page
 		// cache of a killed process, and a power cut could still take it.
 		s.removeStrangers()
+		if err := s.removeStrays(); err != nil {
+			return err
+		}
 	case noSpace(err):
 		s.cfg.Logger.Error("the disk is full: only reads are served until there is space", "error", err)
 		s.readOnly.Store(true)
@@ -147,10 +150,10 @@ func (s *Store) recoverTopics(mine func(TopicID) bool) error {
 		if !mine(id) {
 			continue
 		}
-		var files map[int32][]int64
+		var files map[int32][]segmentFile
 		if !s.found.clean {
 			var err error
-			if files, err = s.listSegments(t); err != nil {
+			if files, err = s.segmentFiles(t); err != nil {
 				return err
 			}
 		}
@@ -200,10 +203,9 @@ func (s *Store) redoAll(mine func(TopicID) bool) error {
 	})
 }
 
-// listSegments returns the base offsets of the segment files of each partition,
-// ascending; nil if the topic has no directory. Index files without a log are
-// removed.
-func (s *Store) listSegments(t *topic) (map[int32][]int64, error) {
+// segmentFiles returns the segment files of each partition, ascending; nil if
+// the topic has no directory.
+func (s *Store) segmentFiles(t *topic) (map[int32][]segmentFile, error) {
 	names, err := s.cfg.FS.ReadDir(t.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -211,28 +213,43 @@ func (s *Store) listSegments(t *topic) (map[int32][]int64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list segments of %s: %w", t.name, err)
 	}
-	files := map[int32][]int64{}
+	files := map[int32][]segmentFile{}
 	for _, name := range names {
 		stem, ok := strings.CutSuffix(name, ".log")
 		if !ok {
 			continue
 		}
-		number, base, _ := strings.Cut(stem, "-")
-		n, err1 := strconv.ParseInt(number, 10, 32)
-		b, err2 := strconv.ParseInt(base, 10, 64)
-		if err1 != nil || err2 != nil {
+		n, f, ok := parseSegmentName(stem)
+		if !ok {
 			s.cfg.Logger.Warn("a file that is no segment", "dir", t.dir, "name", name)
 			continue
 		}
-		files[int32(n)] = append(files[int32(n)], b)
+		files[n] = append(files[n], f)
 	}
 	return files, nil
+}
+
+// listSegments is segmentFiles without what a cleaning wrote.
+func (s *Store) listSegments(t *topic) (map[int32][]int64, error) {
+	files, err := s.segmentFiles(t)
+	if files == nil || err != nil {
+		return nil, err
+	}
+	bases := map[int32][]int64{}
+	for n, list := range files {
+		for _, f := range list {
+			if f.generation == 0 {
+				bases[n] = append(bases[n], f.base)
+			}
+		}
+	}
+	return bases, nil
 }
 
 // recover takes the partition to its recovery point, and behind it as far as
 // whole batches go if the data was written in os mode. files is empty after a
 // clean stop: then nothing is looked at.
-func (p *Partition) recover(st *partitionState, files []int64) error {
+func (p *Partition) recover(st *partitionState, files []segmentFile) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if st == nil {
@@ -244,17 +261,21 @@ func (p *Partition) recover(st *partitionState, files []int64) error {
 	if p.store.found.clean {
 		return nil
 	}
-	listed := map[int64]bool{}
+	listed := map[segmentFile]bool{}
 	for _, seg := range p.state.segments {
-		listed[seg.base] = true
+		listed[segmentFile{seg.base, seg.generation}] = true
 	}
 	a := p.active()
-	var behind []int64
-	for _, base := range files {
-		if listed[base] {
-			continue
+	var behind []segmentFile
+	for _, f := range files {
+		switch {
+		case listed[f]:
+		case f.generation > 0 || f.base < st.next:
+			// A cleaning was cut short: its own files, or those that they replaced.
+			p.strays = append(p.strays, f)
+		default:
+			behind = append(behind, f)
 		}
-		behind = append(behind, base)
 	}
 	if p.store.scans() {
 		return p.scanTail(a, behind)
@@ -276,11 +297,11 @@ func (p *Partition) cut() error {
 	if n := len(p.state.segments); n > 0 {
 		first = n - 1
 	}
-	var strangers []int64
-	for _, base := range p.behind {
-		k := sort.Search(len(p.state.segments), func(i int) bool { return p.state.segments[i].base >= base })
-		if k == len(p.state.segments) || p.state.segments[k].base != base {
-			strangers = append(strangers, base)
+	var strangers []segmentFile
+	for _, f := range p.behind {
+		k := sort.Search(len(p.state.segments), func(i int) bool { return p.state.segments[i].base >= f.base })
+		if k == len(p.state.segments) || p.state.segments[k].base != f.base {
+			strangers = append(strangers, f)
 		}
 	}
 	for first > 0 && p.state.segments[first].size.Load() > p.state.segments[first].ownFrom && p.state.segments[first].ownFrom == 0 {
@@ -299,13 +320,14 @@ func (p *Partition) cut() error {
 func (p *Partition) attach(st *partitionState) {
 	p.windows = st.producers
 	p.store.producers.Add(int64(len(p.windows)))
+	p.cleaner.attach(st)
 	p.state.Lock()
 	defer p.state.Unlock()
 	p.state.start, p.state.end = st.start, st.next
 	p.state.epochs = st.epochs
 	p.state.segments = make([]*segment, 0, len(st.segments))
 	for k, ss := range st.segments {
-		seg := newSegment(p, ss.base)
+		seg := newSegmentFile(p, segmentFile{ss.base, ss.generation})
 		seg.size.Store(ss.size)
 		seg.ownFrom = ss.size
 		seg.ix.maxTS = ss.maxTS
@@ -349,9 +371,9 @@ func (p *Partition) cutTo(seg *segment, size int64) error {
 	return nil
 }
 
-func (p *Partition) removeSegments(bases []int64) error {
-	for _, base := range bases {
-		name := filepath.Join(p.topic.dir, segmentName(p.number, base))
+func (p *Partition) removeSegments(files []segmentFile) error {
+	for _, f := range files {
+		name := filepath.Join(p.topic.dir, f.name(p.number))
 		for _, suffix := range []string{".index", ".log"} {
 			if err := p.store.cfg.FS.Remove(name + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
@@ -364,7 +386,7 @@ func (p *Partition) removeSegments(bases []int64) error {
 // scanTail takes in whole batches behind the recovery point, in the segment
 // that was active there and in those that follow it, and cuts at the first
 // that is not whole.
-func (p *Partition) scanTail(a *segment, behind []int64) error {
+func (p *Partition) scanTail(a *segment, behind []segmentFile) error {
 	for {
 		if a != nil {
 			whole, err := p.scanSegment(a)
@@ -375,10 +397,10 @@ func (p *Partition) scanTail(a *segment, behind []int64) error {
 				break
 			}
 		}
-		if len(behind) == 0 || behind[0] != p.state.end {
+		if len(behind) == 0 || behind[0].base != p.state.end {
 			break
 		}
-		next := newSegment(p, behind[0])
+		next := newSegment(p, behind[0].base)
 		behind = behind[1:]
 		next.ix.loaded.Store(true)
 		if err := p.store.cfg.FS.Remove(next.ix.f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"io"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -17,8 +19,12 @@ import (
 type segment struct {
 	p    *Partition
 	base int64
-	log  *file
-	ix   index
+	// generation is 0 for a segment as it was appended. The cleaner writes each
+	// one under a generation that the partition never had, so that no file of
+	// its own can be taken for another.
+	generation uint32
+	log        *file
+	ix         index
 
 	size atomic.Int64 // bytes that are whole batches
 	end  atomic.Int64 // offset behind the last batch once sealed; -1 before
@@ -36,13 +42,46 @@ type segment struct {
 	firstKnown bool
 }
 
+// segmentName is the name, without the suffix, of the files of a segment as it
+// was appended.
 func segmentName(partition int32, base int64) string {
 	return fmt.Sprintf("%d-%020d", partition, base)
 }
 
-func newSegment(p *Partition, base int64) *segment {
-	name := filepath.Join(p.topic.dir, segmentName(p.number, base))
-	s := &segment{p: p, base: base}
+// segmentFile is what a segment's name tells beside the partition.
+type segmentFile struct {
+	base       int64
+	generation uint32
+}
+
+// name is the name of the segment's files without the suffix.
+func (f segmentFile) name(partition int32) string {
+	if f.generation == 0 {
+		return segmentName(partition, f.base)
+	}
+	return fmt.Sprintf("%s-%d", segmentName(partition, f.base), f.generation)
+}
+
+// parseSegmentName is the inverse of segmentFile.name.
+func parseSegmentName(stem string) (partition int32, f segmentFile, ok bool) {
+	number, rest, _ := strings.Cut(stem, "-")
+	base, generation, cleaned := strings.Cut(rest, "-")
+	n, err1 := strconv.ParseInt(number, 10, 32)
+	b, err2 := strconv.ParseInt(base, 10, 64)
+	g, err3 := uint64(0), error(nil)
+	if cleaned {
+		g, err3 = strconv.ParseUint(generation, 10, 32)
+	}
+	f = segmentFile{b, uint32(g)}
+	ok = err1 == nil && err2 == nil && err3 == nil && stem == f.name(int32(n))
+	return int32(n), f, ok
+}
+
+func newSegment(p *Partition, base int64) *segment { return newSegmentFile(p, segmentFile{base: base}) }
+
+func newSegmentFile(p *Partition, at segmentFile) *segment {
+	name := filepath.Join(p.topic.dir, at.name(p.number))
+	s := &segment{p: p, base: at.base, generation: at.generation}
 	s.log = p.store.files.file(name + ".log")
 	s.ix.f = p.store.files.file(name + ".index")
 	s.ix.every = p.store.cfg.IndexBytes

@@ -141,15 +141,11 @@ func (d *Disk) Return() error {
 
 // Fill takes all free space but keep bytes with one file; Free gives it back.
 func (d *Disk) Fill(keep int64) error {
+	n := d.free() - keep
+	if n <= 0 {
+		return nil
+	}
 	return d.cell.Do(func() error {
-		var st unix.Statfs_t
-		if err := unix.Statfs(d.Dir, &st); err != nil {
-			return err
-		}
-		n := int64(st.Bavail)*st.Bsize - keep
-		if n <= 0 {
-			return nil
-		}
 		f, err := os.OpenFile(d.filler(), os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
 			return err
@@ -163,6 +159,20 @@ func (d *Disk) Fill(keep int64) error {
 		}
 		return errors.Join(err, f.Close())
 	})
+}
+
+// free is the number of bytes that can still be written; -1 if that is not known.
+func (d *Disk) free() int64 {
+	n := int64(-1)
+	_ = d.cell.Do(func() error {
+		var st unix.Statfs_t
+		if err := unix.Statfs(d.Dir, &st); err != nil {
+			return err
+		}
+		n = int64(st.Bavail) * st.Bsize
+		return nil
+	})
+	return n
 }
 
 // Free removes the filler.

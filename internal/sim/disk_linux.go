@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"errors"
+	"syscall"
 	"time"
 )
 
@@ -25,7 +27,9 @@ func (r *Run) PowerCuts(ctx context.Context, d *Disk, cuts int, gap time.Duratio
 		if !r.alive() {
 			return nil
 		}
-		if err := r.cut(d); err != nil {
+		before := r.Ledger.Acked()
+		style, err := r.cut(d)
+		if err != nil {
 			return err
 		}
 		r.Report.Fault("power cut")
@@ -43,36 +47,37 @@ func (r *Run) PowerCuts(ctx context.Context, d *Disk, cuts int, gap time.Duratio
 		if err := r.restart(); err != nil {
 			return err
 		}
-		r.Log("power cut: mounted in %v, listening in %v", mounted.Round(time.Millisecond), r.Report.Recovery[len(r.Report.Recovery)-1].Round(time.Millisecond))
+		r.Log("%s, %d acknowledged before it began, %d in the end: mounted in %v, listening in %v, %d MiB free", style, before, r.Ledger.Acked(), mounted.Round(time.Millisecond), r.Report.Recovery[len(r.Report.Recovery)-1].Round(time.Millisecond), d.free()>>20)
 	}
 	return nil
 }
 
-// cut ends process and disk.
-func (r *Run) cut(d *Disk) error {
+// cut ends process and disk, and says how.
+func (r *Run) cut(d *Disk) (style string, err error) {
 	switch r.Random.IntN(3) {
 	case 0:
 		if err := r.Process.Kill(); err != nil {
-			return err
+			return "", err
 		}
-		return d.CutPower()
+		return "killed, then power cut", d.CutPower()
 	case 1:
-		if err := d.CutPower(); err != nil {
-			return err
+		// Stopped, it cannot answer for a system call that was on its way.
+		if err := r.Process.Signal(syscall.SIGSTOP); err != nil {
+			return "", err
 		}
-		return r.Process.Kill()
+		return "power cut, then killed", errors.Join(d.CutPower(), r.Process.Kill())
 	}
 	if err := d.CutPower(); err != nil {
-		return err
+		return "", err
 	}
 	if err := r.Process.wait(stopPatience); err != nil {
 		r.broken(SlowStop, "on a dead disk: %v", err)
-		return r.Process.Kill()
+		return "disk dead, and the broker did not end", r.Process.Kill()
 	}
 	if r.Process.Code() != 74 {
 		r.broken(Ended, "code %d on a dead disk: %s", r.Process.Code(), r.Process.Said())
 	}
-	return nil
+	return "disk dead, and the broker ended by itself", nil
 }
 
 // cutRecovering cuts the power again while the broker starts; false if it does

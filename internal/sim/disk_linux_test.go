@@ -49,7 +49,7 @@ func (s *suite) power(t *testing.T) {
 func powerRun(t *testing.T, r *Run, cuts int) {
 	t.Helper()
 	cell := needRoot(t, "mkfs.ext4", "mount", "umount")
-	disk, err := NewExt4(cell, t.TempDir(), 2<<30)
+	disk, err := NewExt4(cell, t.TempDir(), 8<<30)
 	if err != nil {
 		t.Skipf("no ext4 on a loop device: %v", err)
 	}

@@ -224,7 +224,7 @@ func (l *Ledger) finishRecord(r Record, f *fate, at []int64) {
 		return
 	}
 	if len(at) == 0 {
-		l.findings.add(LostWrite, "%v: %v was acknowledged at offset %d", f.partition, r, f.offset)
+		l.findings.add(LostWrite, "%v: %v was acknowledged at offset %d (sent after power cut %d)", f.partition, r, f.offset, f.cuts)
 		return
 	}
 	for _, offset := range at {

@@ -94,7 +94,7 @@ func TestSettingsDefaults(t *testing.T) {
 		MaxRequestBytes: 104857600, MaxInflightBytes: 256 << 20, MaxIdle: 10 * time.Minute, MaxConnections: 10_000, MaxConnectionsPerIP: 2000, FetchSessions: 1000,
 		GroupMinSessionTimeout: 6 * time.Second, GroupMaxSessionTimeout: 30 * time.Minute, GroupMaxSize: 1000, MaxGroups: 10_000,
 		OffsetsRetention: 7 * 24 * time.Hour, OffsetMetadataMaxBytes: 4096, OffsetsTopicPartitions: 50, ProducerIDExpiration: 24 * time.Hour,
-		MaxProducers: 100_000,
+		MaxProducers:      100_000,
 		RetentionInterval: 5 * time.Minute,
 	}
 	if diff := cmp.Diff(want, parse(t, nil), cmp.AllowUnexported(Settings{})); diff != "" {

@@ -124,6 +124,12 @@ func TestProducersAreBounded(t *testing.T) {
 	if send(0).Duplicate {
 		t.Error("the oldest producer is still known")
 	}
+	for pid := range int64(200) { // all in one millisecond
+		put(t, s, s.Partition(ordersID, int32(pid%3)), produced(2000+pid, 0, 0, 1))
+		if n := s.Producers(); n < 85 || n > 100 {
+			t.Fatalf("%d producers are left", n)
+		}
+	}
 	cfg.FS, cfg.MaxProducers = killed(fs), 30
 	mustClose(t, s)
 	s = mustOpen(t, cfg, orders)

@@ -10,6 +10,7 @@ const (
 	unknownMemberID           int16 = 25
 	invalidSessionTimeout     int16 = 26
 	rebalanceInProgress       int16 = 27
+	invalidCommitOffsetSize   int16 = 28
 	invalidRequest            int16 = 42
 	policyViolation           int16 = 44
 	groupIDNotFound           int16 = 69

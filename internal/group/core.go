@@ -18,9 +18,14 @@ type Config struct {
 	MaxSessionTimeout     time.Duration              // [30 min]
 	MaxSize               int                        // [1,000] members, and as many pending ones, of a group
 	MaxOffsetMetadata     int                        // [4,096] bytes of metadata with an offset
-	MaxRecord             int                        // [32 MiB] bytes of a group's record
+	MaxRecord             int                        // [32 MiB] bytes of a group's record, or of the records of one commit
+	MaxGroupBytes         int64                      // [32 MiB] of what the members of a group sent
+	MaxMemory             int64                      // [256 MiB] of what all members of all Cores sent
 	OffsetsRetention      time.Duration              // [7 days] after a group became empty
 	EmptyLinger           time.Duration              // [10 min] an empty group without offsets is still listed
+	// Memory counts n bytes more (or fewer) and returns the sum over all Cores that
+	// share MaxMemory. Nil: this Core is alone.
+	Memory func(n int64) int64
 }
 
 func (c Config) withDefaults() Config {
@@ -42,6 +47,16 @@ func (c Config) withDefaults() Config {
 	num(&c.MaxOffsetMetadata, 4096)
 	c.MaxOffsetMetadata = min(c.MaxOffsetMetadata, maxString)
 	num(&c.MaxRecord, 32<<20)
+	if c.MaxGroupBytes == 0 {
+		c.MaxGroupBytes = 32 << 20
+	}
+	if c.MaxMemory == 0 {
+		c.MaxMemory = 256 << 20
+	}
+	if c.Memory == nil {
+		sum := int64(0)
+		c.Memory = func(n int64) int64 { sum += n; return sum }
+	}
 	return c
 }
 
@@ -79,7 +94,8 @@ type Core struct {
 	groups map[string]*group
 	timers timers
 	out    Output
-	bytes  int // of the records in out
+	bytes  int   // of the records in out
+	held   int64 // bytes of memory that members take
 	full   bool
 }
 

@@ -28,9 +28,9 @@ func (c *Core) Describe(version int16, id string) kmsg.DescribeGroupsResponseGro
 		rm := kmsg.NewDescribeGroupsResponseGroupMember()
 		rm.MemberID, rm.InstanceID = m.id, m.instance
 		rm.ClientID, rm.ClientHost = m.client.ID, m.client.Host
-		rm.ProtocolMetadata, rm.MemberAssignment = []byte{}, append([]byte{}, m.assignment...)
+		rm.ProtocolMetadata, rm.MemberAssignment = []byte{}, notNil(m.assignment)
 		if g.state == Stable {
-			rm.ProtocolMetadata = append(rm.ProtocolMetadata, m.metadata(g.protocol)...)
+			rm.ProtocolMetadata = notNil(m.metadata(g.protocol))
 		}
 		resp.Members = append(resp.Members, rm)
 	}
@@ -47,4 +47,32 @@ func (c *Core) List() []kmsg.ListGroupsResponseGroup {
 		list = append(list, rg)
 	}
 	return list
+}
+
+// notNil: bytes that are not there are empty in the protocol, not null. The bytes
+// themselves never change once a member has them.
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// DescribeBytes is about how much memory the answer to a Describe takes until it is
+// written.
+func (c *Core) DescribeBytes(id string) int64 {
+	n := int64(memberBytes + 3*len(id))
+	if g := c.groups[id]; g != nil {
+		n += 3 * g.held
+	}
+	return n
+}
+
+// ListBytes is the same for this shard's part of ListGroups.
+func (c *Core) ListBytes() int64 {
+	n := int64(0)
+	for id, g := range c.groups {
+		n += int64(256 + 3*len(id) + 3*len(g.protocolType))
+	}
+	return n
 }

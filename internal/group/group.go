@@ -26,6 +26,7 @@ type group struct {
 	offsets   map[string]map[int32]*offset // by topic and partition; no empty inner map
 	expiry    timer                        // offsets, or the empty group itself, may have to go
 	persisted bool                         // the log holds a group record, not followed by a tombstone
+	held      int64                        // bytes of memory that members and pending ids take
 
 	classic
 }
@@ -72,6 +73,7 @@ type member struct {
 	sessionTimeout   time.Duration
 	protocols        []protocol // the most wanted first
 	assignment       []byte
+	held             int64 // bytes of memory that are counted
 
 	fresh    bool    // has joined, but has seen no generation begin
 	join     *parked // waits for the generation to begin

@@ -26,7 +26,7 @@ func (c *Core) Join(now time.Time, tok Token, from Client, req *kmsg.JoinGroupRe
 	j := &join{parked{tok, req.Version}, now, from, req, protocolsOf(req)}
 	session := time.Duration(req.SessionTimeoutMillis) * time.Millisecond
 	switch {
-	case req.Group == "" || len(req.Group) > maxString:
+	case req.Group == "" || len(req.Group) > maxID:
 		c.refuseJoin(j, req.MemberID, invalidGroupID)
 		return
 	case tooLong(req):
@@ -51,6 +51,8 @@ func (c *Core) Join(now time.Time, tok Token, from Client, req *kmsg.JoinGroupRe
 	case !c.hasRoom(g, req):
 		c.refuseJoin(j, "", groupMaxSizeReached)
 		c.evict(now, g, req.MemberID)
+	case !c.joinFits(g, j):
+		c.refuseJoin(j, req.MemberID, groupMaxSizeReached)
 	case !g.supports(req):
 		c.refuseJoin(j, req.MemberID, inconsistentGroupProtocol)
 	case req.MemberID == "":
@@ -64,7 +66,7 @@ func (c *Core) Join(now time.Time, tok Token, from Client, req *kmsg.JoinGroupRe
 // tooLong tells whether a string of the request does not fit a record: the
 // compact strings of v6 and later can be longer than the log's.
 func tooLong(req *kmsg.JoinGroupRequest) bool {
-	long := len(req.ProtocolType) > maxString || req.InstanceID != nil && len(*req.InstanceID) > maxString
+	long := len(req.ProtocolType) > maxString || req.InstanceID != nil && len(*req.InstanceID) > maxID
 	for _, p := range req.Protocols {
 		long = long || len(p.Name) > maxString
 	}
@@ -112,7 +114,7 @@ func (c *Core) joinNew(g *group, j *join) {
 	if j.req.InstanceID != nil {
 		prefix = *j.req.InstanceID
 	}
-	id := c.cfg.NewMemberID(prefix[:min(len(prefix), maxString-64)])
+	id := c.cfg.NewMemberID(memberPrefix(prefix))
 	switch {
 	case j.req.InstanceID != nil && g.static[*j.req.InstanceID] != "":
 		c.replaceStatic(g, g.byID[g.static[*j.req.InstanceID]], id, j)
@@ -121,6 +123,7 @@ func (c *Core) joinNew(g *group, j *join) {
 		// member that all others wait for.
 		t := &timer{fire: func(now time.Time) { c.pendingTimeout(now, g, id) }}
 		g.pending[id] = t
+		c.hold(g, pendingBytes(id))
 		c.timers.set(t, j.now.Add(time.Duration(j.req.SessionTimeoutMillis)*time.Millisecond))
 		c.refuseJoin(j, id, memberIDRequired)
 	default:
@@ -174,6 +177,7 @@ func (c *Core) addMember(g *group, id string, j *join) {
 	}
 	c.forgetPending(g, id)
 	g.add(m, j.req.ProtocolType)
+	c.weigh(g, m)
 	c.timers.set(&m.session, j.now.Add(newMemberTimeout))
 	c.rebalance(j.now, g)
 }
@@ -195,6 +199,7 @@ func (c *Core) updateMember(g *group, m *member, j *join) {
 	g.count(m, -1)
 	m.set(j)
 	g.count(m, 1)
+	c.weigh(g, m)
 	m.join = &parked{j.tok, j.version}
 }
 
@@ -214,6 +219,7 @@ func (c *Core) replaceStatic(g *group, old *member, id string, j *join) {
 	g.static[*old.instance] = id
 	old.set(j)
 	g.count(old, 1)
+	c.weigh(g, old)
 	c.armSession(j.now, old)
 
 	if g.state != Stable || g.selectProtocol() != g.protocol {

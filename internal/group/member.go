@@ -63,23 +63,14 @@ func (c *Core) synced(g *group, m *member) {
 
 // assign takes the leader's assignment; who is not in it gets nothing.
 func (c *Core) assign(now time.Time, g *group, list []kmsg.SyncGroupRequestGroupAssignment) {
-	for _, m := range g.members {
-		m.assignment = nil
-	}
-	for _, a := range list {
-		if m := g.byID[a.MemberID]; m != nil {
-			m.assignment = bytes.Clone(a.MemberAssignment)
-		}
-	}
+	fits := c.take(g, list)
 	code := none
 	since := g.since
 	g.since = now.Truncate(time.Millisecond)
-	if !c.persist(g) {
-		// The log could not hold it, so it must not be given out.
+	if !fits || !c.persist(g) {
+		// Memory or the log cannot hold it, so it must not be given out.
 		code, g.since = unknownServerError, since
-		for _, m := range g.members {
-			m.assignment = nil
-		}
+		c.take(g, nil)
 	} else {
 		g.state = Stable
 	}
@@ -92,6 +83,28 @@ func (c *Core) assign(now time.Time, g *group, list []kmsg.SyncGroupRequestGroup
 	if code != none {
 		c.rebalance(now, g)
 	}
+}
+
+// take gives the members their assignments, unless there is no room for them.
+func (c *Core) take(g *group, list []kmsg.SyncGroupRequestGroupAssignment) bool {
+	given := make(map[string][]byte, len(g.members))
+	for _, a := range list {
+		if g.byID[a.MemberID] != nil {
+			given[a.MemberID] = a.MemberAssignment
+		}
+	}
+	more := int64(0)
+	for _, m := range g.members {
+		more += int64(len(given[m.id]) - len(m.assignment))
+	}
+	if !c.fits(g, more) {
+		return false
+	}
+	for _, m := range g.members {
+		m.assignment = bytes.Clone(given[m.id])
+		c.weigh(g, m)
+	}
+	return true
 }
 
 // Heartbeat is Heartbeat v0–4 (KIP-345).

@@ -33,6 +33,9 @@ func (c *Core) Commit(now time.Time, req *kmsg.OffsetCommitRequest,
 	expires := retention(req, now)
 	resp := kmsg.NewPtrOffsetCommitResponse()
 	resp.Version = req.Version
+	var list []commit
+	last := map[place]int{} // in list; the last one of a partition counts
+	size := 0
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		rt := kmsg.NewOffsetCommitResponseTopic()
@@ -47,11 +50,26 @@ func (c *Core) Commit(now time.Time, req *kmsg.OffsetCommitRequest,
 				rp.ErrorCode = offsetMetadataTooLarge
 			}
 			if rp.ErrorCode == none {
-				c.commit(g, t, p, now, expires)
+				at, again := last[place{t.Topic, p.Partition}]
+				if !again {
+					at = len(list)
+					last[place{t.Topic, p.Partition}] = at
+					list = append(list, commit{})
+				}
+				size -= list[at].bytes
+				list[at] = commitOf(g.id, t, p, now, expires)
+				size += list[at].bytes
 			}
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		resp.Topics = append(resp.Topics, rt)
+	}
+	if size > c.cfg.MaxRecord {
+		refuseAll(resp)
+	} else {
+		for i := range list {
+			c.commit(g, &list[i])
+		}
 	}
 	if g != nil && g.state == Empty {
 		at := now.Add(c.cfg.OffsetsRetention)
@@ -85,7 +103,7 @@ func (c *Core) commitTo(req *kmsg.OffsetCommitRequest) (*group, int16) {
 	g := c.groups[req.Group]
 	if g == nil {
 		switch {
-		case len(req.Group) > maxString:
+		case len(req.Group) > maxID:
 			return nil, invalidGroupID
 		case req.Generation >= 0 && req.Version >= 9:
 			return nil, groupIDNotFound
@@ -118,13 +136,46 @@ func (g *group) mayCommit(generation int32, memberID string, instance *string) i
 	return none
 }
 
-func (c *Core) commit(g *group, t *kmsg.OffsetCommitRequestTopic, p kmsg.OffsetCommitRequestTopicPartition, now time.Time, expires int64) {
+// place is where an offset belongs within a group.
+type place struct {
+	topic     string
+	partition int32
+}
+
+// commit is one offset on its way into a group.
+type commit struct {
+	place
+	offset *offset
+	bytes  int // about how many its record takes
+}
+
+// recordBytes is what a record of an offset takes besides its strings.
+const recordBytes = 80
+
+func commitOf(group string, t *kmsg.OffsetCommitRequestTopic, p kmsg.OffsetCommitRequestTopicPartition, now time.Time, expires int64) commit {
 	o := &offset{at: p.Offset, epoch: p.LeaderEpoch, time: now.UnixMilli(), expires: expires, topicID: t.TopicID}
 	if p.Metadata != nil {
-		o.metadata = strings.Clone(*p.Metadata)
+		o.metadata = *p.Metadata
 	}
-	g.put(t.Topic, p.Partition, o)
-	c.record(offsetKey(g.id, t.Topic, p.Partition), offsetValue(o))
+	return commit{place{t.Topic, p.Partition}, o, recordBytes + len(group) + len(t.Topic) + len(o.metadata)}
+}
+
+func (c *Core) commit(g *group, x *commit) {
+	x.offset.metadata = strings.Clone(x.offset.metadata)
+	g.put(x.topic, x.partition, x.offset)
+	c.record(offsetKey(g.id, x.topic, x.partition), offsetValue(x.offset))
+}
+
+// refuseAll makes every offset of an answer that would have been committed one
+// that was not: their records together are too large for the log.
+func refuseAll(resp *kmsg.OffsetCommitResponse) {
+	for i := range resp.Topics {
+		for k := range resp.Topics[i].Partitions {
+			if p := &resp.Topics[i].Partitions[k]; p.ErrorCode == none {
+				p.ErrorCode = invalidCommitOffsetSize
+			}
+		}
+	}
 }
 
 func (g *group) put(topic string, partition int32, o *offset) {
@@ -150,11 +201,7 @@ func (c *Core) Fetch(req *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponse
 	resp.Group = req.Group
 	resp.Topics = []kmsg.OffsetFetchResponseGroupTopic{}
 	g := c.groups[req.Group]
-	topics := req.Topics
-	if topics == nil && g != nil {
-		topics = g.committed()
-	}
-	for _, t := range topics {
+	for _, t := range c.asked(g, req) {
 		rt := kmsg.NewOffsetFetchResponseGroupTopic()
 		rt.Topic, rt.TopicID = t.Topic, t.TopicID
 		for _, partition := range t.Partitions {
@@ -170,6 +217,72 @@ func (c *Core) Fetch(req *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponse
 		resp.Topics = append(resp.Topics, rt)
 	}
 	return resp
+}
+
+// asked are the topics of a request, each once and each partition once: an answer
+// must not be larger than what the group holds because it was asked for again.
+func (c *Core) asked(g *group, req *kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroupTopic {
+	if req.Topics == nil {
+		if g == nil {
+			return nil
+		}
+		return g.committed()
+	}
+	topics := make([]kmsg.OffsetFetchRequestGroupTopic, 0, len(req.Topics))
+	at := make(map[string]int, len(req.Topics))
+	seen := map[place]bool{}
+	for _, t := range req.Topics {
+		i, ok := at[t.Topic]
+		if !ok {
+			i = len(topics)
+			at[t.Topic] = i
+			topics = append(topics, t)
+			topics[i].Partitions = nil
+		}
+		for _, partition := range t.Partitions {
+			if key := (place{t.Topic, partition}); !seen[key] {
+				seen[key] = true
+				topics[i].Partitions = append(topics[i].Partitions, partition)
+			}
+		}
+	}
+	return topics
+}
+
+// FetchBytes is about how much memory the answer to an OffsetFetch of one group
+// takes until it is written.
+func (c *Core) FetchBytes(req *kmsg.OffsetFetchRequestGroup) int64 {
+	const topicBytes, partitionBytes = 128, 128
+	n := int64(topicBytes + 3*len(req.Group))
+	g := c.groups[req.Group]
+	if req.Topics == nil && g != nil {
+		for topic, offsets := range g.offsets {
+			n += int64(topicBytes + 3*len(topic))
+			for _, o := range offsets {
+				n += int64(partitionBytes + 3*len(o.metadata))
+			}
+		}
+		return n
+	}
+	seen := map[place]bool{}
+	for _, t := range req.Topics {
+		n += int64(topicBytes + 3*len(t.Topic))
+		for _, partition := range t.Partitions {
+			key := place{t.Topic, partition}
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+			n += partitionBytes
+			if g == nil {
+				continue
+			}
+			if o := g.offsets[t.Topic][partition]; o != nil {
+				n += int64(3 * len(o.metadata))
+			}
+		}
+	}
+	return n
 }
 
 // committed asks for all that a group has committed.

@@ -322,8 +322,10 @@ func (w *world) check() {
 			w.t.Fatal(err)
 		}
 	}
+	held := int64(0)
 	for _, g := range w.core.sorted() {
 		w.checkGroup(g)
+		held += g.held
 		if !g.persisted && len(g.offsets) == 0 {
 			continue
 		}
@@ -340,6 +342,9 @@ func (w *world) check() {
 				w.t.Errorf("group %s: members differ from the log's: %s", g.id, d)
 			}
 		}
+	}
+	if held != w.core.Held() {
+		w.t.Errorf("%d bytes are counted, the groups hold %d", w.core.Held(), held)
 	}
 	for id, offsets := range w.offsets {
 		for partition, at := range offsets {
@@ -365,8 +370,12 @@ func (w *world) checkGroup(g *group) {
 	if g.state == Empty && len(g.members) > 0 || (g.state == Stable || g.state == CompletingRebalance) && len(g.members) == 0 {
 		fail("%s with %d members", g.state, len(g.members))
 	}
-	support := map[string]int{}
+	support, held := map[string]int{}, int64(0)
+	for id := range g.pending {
+		held += pendingBytes(id)
+	}
 	for _, m := range g.members {
+		held += m.size()
 		for _, p := range m.protocols {
 			support[p.name]++
 		}
@@ -379,6 +388,9 @@ func (w *world) checkGroup(g *group) {
 		if !m.session.armed() && m.join == nil && m.sync == nil {
 			fail("%s: nobody watches member %s", g.state, m.id)
 		}
+	}
+	if held != g.held {
+		fail("%d bytes are counted, it holds %d", g.held, held)
 	}
 	if !maps.Equal(support, g.support) {
 		fail("support %v, counted %v", support, g.support)

@@ -20,6 +20,7 @@ func (c *Core) rebalance(now time.Time, g *group) {
 	if g.state == CompletingRebalance {
 		for _, m := range g.members {
 			m.assignment = nil
+			c.weigh(g, m)
 			if m.sync != nil {
 				c.answerSync(g, m, rebalanceInProgress)
 				c.armSession(now, m)
@@ -144,6 +145,7 @@ func (c *Core) forgetPending(g *group, id string) {
 	if t := g.pending[id]; t != nil {
 		c.timers.stop(t)
 		delete(g.pending, id)
+		c.hold(g, -pendingBytes(id))
 	}
 }
 
@@ -155,6 +157,7 @@ func (c *Core) armSession(now time.Time, m *member) {
 func (c *Core) remove(g *group, m *member) {
 	c.answerParked(m, unknownMemberID)
 	c.timers.stop(&m.session)
+	c.unweigh(g, m)
 	g.drop(m)
 }
 

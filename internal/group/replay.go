@@ -22,7 +22,7 @@ func (c *Core) Replay(key, value []byte) error {
 	case e.isOffset:
 		g.clear(e.topic, e.partition)
 	default:
-		g.reset()
+		c.reset(g)
 		if e.value != nil {
 			c.restore(g, e.value)
 		}
@@ -32,7 +32,10 @@ func (c *Core) Replay(key, value []byte) error {
 }
 
 // reset forgets the membership, which a group record replaces as a whole.
-func (g *group) reset() {
+func (c *Core) reset(g *group) {
+	for _, m := range g.members {
+		c.unweigh(g, m)
+	}
 	g.persisted = false
 	g.state, g.since, g.generation = Empty, time.Time{}, 0
 	g.protocolType, g.protocol, g.leader = "", "", ""
@@ -66,6 +69,7 @@ func (c *Core) restore(g *group, v *kmsg.GroupMetadataValue) {
 		}
 		m.session.fire = func(now time.Time) { c.sessionTimeout(now, g, m) }
 		g.add(m, v.ProtocolType)
+		c.weigh(g, m)
 	}
 	if len(g.members) == 0 {
 		return

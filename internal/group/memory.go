@@ -1,0 +1,98 @@
+package group
+
+import "strings"
+
+// What members send is kept in memory for as long as they are members, which a
+// client that is gone may be for half an hour. So it is counted: by group, since the
+// leader is told all of it in one answer, and over all Cores.
+
+const (
+	memberBytes   = 512 // about what a member or a pending id takes besides what it sent
+	protocolBytes = 64
+	// maxID is the longest id of a group or of an instance, in bytes. Both are in
+	// the log again and again.
+	maxID = 1024
+	// maxPrefix is how much of a client's id or instance goes into a member id.
+	maxPrefix = 255
+)
+
+// protocolsBytes is about how much memory the protocols take.
+func protocolsBytes(list []protocol) int64 {
+	n := int64(0)
+	for _, p := range list {
+		n += int64(protocolBytes + len(p.name) + len(p.metadata))
+	}
+	return n
+}
+
+// pendingBytes is about what an id takes that was given out and not used yet.
+func pendingBytes(id string) int64 { return int64(memberBytes + 2*len(id)) }
+
+func (m *member) size() int64 {
+	n := int64(memberBytes+2*len(m.id)+len(m.client.ID)+len(m.assignment)) + protocolsBytes(m.protocols)
+	if m.instance != nil {
+		n += int64(len(*m.instance))
+	}
+	return n
+}
+
+// fits tells whether a group may take n bytes more. What takes no more fits.
+func (c *Core) fits(g *group, n int64) bool {
+	return n <= 0 || g.held+n <= c.cfg.MaxGroupBytes && c.cfg.Memory(0)+n <= c.cfg.MaxMemory
+}
+
+func (c *Core) hold(g *group, n int64) {
+	g.held += n
+	c.held += n
+	c.cfg.Memory(n)
+}
+
+// weigh counts a member anew after it has changed.
+func (c *Core) weigh(g *group, m *member) {
+	n := m.size()
+	c.hold(g, n-m.held)
+	m.held = n
+}
+
+func (c *Core) unweigh(g *group, m *member) {
+	c.hold(g, -m.held)
+	m.held = 0
+}
+
+// joinFits tells whether there is room for what a join sends, in the place of
+// what the same member sent before.
+func (c *Core) joinFits(g *group, j *join) bool {
+	n := int64(memberBytes+2*maxPrefix+len(j.from.ID)) + protocolsBytes(j.protocols)
+	old := g.byID[j.req.MemberID]
+	if i := j.req.InstanceID; i != nil {
+		n += int64(3 * len(*i))
+		if id := g.static[*i]; id != "" {
+			old = g.byID[id]
+		}
+	}
+	if old != nil {
+		n = protocolsBytes(j.protocols) - protocolsBytes(old.protocols)
+	}
+	return c.fits(g, n)
+}
+
+// Held is about how many bytes the members of all groups take.
+func (c *Core) Held() int64 { return c.held }
+
+// States counts the groups by state.
+func (c *Core) States() map[State]int {
+	n := map[State]int{}
+	for _, g := range c.groups {
+		n[g.state]++
+	}
+	return n
+}
+
+// memberPrefix is the readable part of a new member's id. It is cut between
+// characters: clients in Java would not give back half a one as it was.
+func memberPrefix(s string) string {
+	if len(s) > maxPrefix {
+		s = strings.ToValidUTF8(s[:maxPrefix], "")
+	}
+	return s
+}

@@ -332,21 +332,27 @@ func TestSessionWaits(t *testing.T) {
 // TestSessionOfAnotherConnection: a session is not bound to the connection that
 // made it, and outlives it.
 func TestSessionOfAnotherConnection(t *testing.T) {
-	b := brokertest.Start(t)
-	createTopic(t, b, "t", 1)
-	c := newSessionClient(t, b, 12)
-	c.want("t-0<0", []at{{"t", 0, 0}})
-	c.want("nothing", nil)
-	old := c.rawConn
-	c.rawConn = dial(t, b)
-	c.want("nothing", nil)
-	old.net.Close()
-	mustProduce(t, dial(t, b), "t", 1)
-	c.want("t-0<1@0", nil)
-	c.net.Close()
-	mustProduce(t, dial(t, b), "t", 1)
-	c.rawConn = dial(t, b)
-	c.want("t-0<2@1", []at{{"t", 0, 1}})
+	synctest.Test(t, func(t *testing.T) {
+		b := brokertest.Start(t)
+		createTopic(t, b, "t", 1)
+		c := newSessionClient(t, b, 12)
+		c.rawConn = dialBubble(t, b)
+		c.want("t-0<0", []at{{"t", 0, 0}})
+		c.want("nothing", nil)
+		old := c.rawConn
+		c.rawConn = dialBubble(t, b)
+		c.want("nothing", nil)
+		old.net.Close()
+		synctest.Wait() // the broker has noticed
+		mustProduce(t, dialBubble(t, b), "t", 1)
+		c.want("t-0<1@0", nil)
+		c.want("nothing", []at{{"t", 0, 1}})
+		c.net.Close()
+		synctest.Wait()
+		mustProduce(t, dialBubble(t, b), "t", 1)
+		c.rawConn = dialBubble(t, b)
+		c.want("t-0<2@1", nil)
+	})
 }
 
 // TestSessionBusy: while one request has the session, another one is refused, and

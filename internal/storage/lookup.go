@@ -51,12 +51,12 @@ func (p *Partition) MaxTimestamp() (offset, timestamp int64, epoch int32, err er
 }
 
 func (p *Partition) maxTimestamp() (offset, timestamp int64, epoch int32, err error) {
-	segs, _, high, err := p.readable()
+	segs, start, high, err := p.readable()
 	if err != nil {
 		return -1, -1, -1, err
 	}
-	largest := int64(minTime)
-	for _, seg := range segs {
+	first, rest := int64(minTime), int64(minTime) // in the first segment, in the others
+	for i, seg := range segs {
 		if !seg.pin() {
 			return -1, -1, -1, p.vanished()
 		}
@@ -65,16 +65,65 @@ func (p *Partition) maxTimestamp() (offset, timestamp int64, epoch int32, err er
 		if err != nil {
 			return -1, -1, -1, err
 		}
-		largest = max(largest, t)
+		if i == 0 {
+			first = t
+		} else {
+			rest = max(rest, t)
+		}
 	}
-	if largest == minTime {
-		return -1, -1, -1, nil
+	offset, timestamp, epoch, ok, err := p.offsetForTime(max(first, rest))
+	if err == nil && !ok && len(segs) > 0 {
+		// The largest of all lies below the log start, which is inside the first
+		// segment: only a walk over what follows it tells.
+		if first, err = segs[0].maxFrom(start, high); err == nil {
+			offset, timestamp, epoch, ok, err = p.offsetForTime(max(first, rest))
+		}
 	}
-	offset, timestamp, epoch, ok, err := p.OffsetForTime(largest)
 	if err != nil || !ok {
 		return -1, -1, -1, err
 	}
 	return offset, timestamp, epoch, nil
+}
+
+// maxFrom is the largest timestamp from offset start on.
+func (s *segment) maxFrom(start int64, high mark) (largest int64, err error) {
+	if !s.pin() {
+		return 0, s.p.vanished()
+	}
+	defer s.unpin()
+	pos, err := s.find(start)
+	if err != nil {
+		return 0, err
+	}
+	largest = minTime
+	cut, n := int64(-1), int64(0) // the batch that the start lies inside of
+	_, err = scanHeaders(s.log, pos, s.below(high), func(at int64, h batch.Batch) bool {
+		if h.BaseOffset() < start {
+			cut, n = at, int64(h.Len())
+		} else {
+			largest = max(largest, h.MaxTimestamp())
+		}
+		return true
+	})
+	if err != nil {
+		return 0, s.bad(err, start)
+	}
+	if cut < 0 {
+		return largest, nil
+	}
+	b, err := s.batchAt(cut, n)
+	if err != nil {
+		return 0, err
+	}
+	for r, err := range b.Records(maxRecords) {
+		if err != nil {
+			return 0, fmt.Errorf("look for the largest time in the batch at offset %d: %w", b.BaseOffset(), err)
+		}
+		if r.Offset >= start {
+			largest = max(largest, r.Timestamp)
+		}
+	}
+	return largest, nil
 }
 
 // readable returns the segments that hold what may be read.
@@ -167,18 +216,27 @@ func (s *segment) firstAt(t, start int64, high mark) (offset, timestamp int64, e
 	return 0, 0, 0, false, nil
 }
 
-// recordAt opens the batch at pos and finds its first record at or after t.
-func (s *segment) recordAt(pos, n, t, start int64) (offset, timestamp int64, epoch int32, ok bool, err error) {
+// batchAt reads and verifies the batch of n bytes at pos.
+func (s *segment) batchAt(pos, n int64) (batch.Batch, error) {
 	if _, err := s.checkBatch(pos, pos+n); err != nil {
-		return 0, 0, 0, false, err
+		return nil, err
 	}
 	buf := make([]byte, n)
 	if err := readFull(s.log, buf, pos); err != nil {
-		return 0, 0, 0, false, s.bad(err, -1)
+		return nil, s.bad(err, -1)
 	}
 	b, _, err := batch.Split(buf)
 	if err != nil {
-		return 0, 0, 0, false, s.corrupt(pos, -1, err.Error())
+		return nil, s.corrupt(pos, -1, err.Error())
+	}
+	return b, nil
+}
+
+// recordAt opens the batch at pos and finds its first record at or after t.
+func (s *segment) recordAt(pos, n, t, start int64) (offset, timestamp int64, epoch int32, ok bool, err error) {
+	b, err := s.batchAt(pos, n)
+	if err != nil {
+		return 0, 0, 0, false, err
 	}
 	for r, err := range b.Records(maxRecords) {
 		if err != nil {

@@ -105,6 +105,9 @@ func (b *Broker) open(ctx context.Context, durability storage.Durability) error 
 		return errors.Join(err, store.Close(ctx))
 	}
 	b.retention = startRetention(b.metadata)
+	if b.cfg.ReadOnlyOnFailure {
+		b.metadata.reaper.Go(b.serveDurable)
+	}
 	b.apis = newAPITable(b.coreAPIs(), b.coordinator.apis())
 	b.metrics.complete(b)
 	b.metrics.recovery.Set(b.cfg.Now().Sub(begun).Seconds())
@@ -120,6 +123,10 @@ func (b *Broker) load(ctx context.Context) error {
 	}
 	b.metadata = m
 	b.producers = &producerIDs{metadata: m}
+	var failed <-chan struct{}
+	if b.cfg.ReadOnlyOnFailure {
+		failed = b.store.Failed()
+	}
 	b.coordinator = newCoordinator(coordinatorConfig{
 		topics: m,
 		open: func(t *meta.Topic, partition int32) shardLog {
@@ -128,7 +135,7 @@ func (b *Broker) load(ctx context.Context) error {
 		advertise: func(c *call) (int32, string, int32) {
 			return b.settings.NodeID, c.conn.advertise.host, c.conn.advertise.port
 		},
-		settings: &b.settings, now: b.cfg.Now, random: b.cfg.Random, logger: b.logger,
+		settings: &b.settings, now: b.cfg.Now, random: b.cfg.Random, logger: b.logger, failed: failed,
 	})
 	m.dropOffsets = b.coordinator.deleteTopic
 	if err := b.coordinator.load(ctx); err != nil {
@@ -136,6 +143,20 @@ func (b *Broker) load(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// serveDurable waits for a failure of storage and then takes back what is not
+// durable and never will be, so that the rest can be told without waiting.
+func (b *Broker) serveDurable() {
+	select {
+	case <-b.stopping:
+		return
+	case <-b.store.Failed():
+	}
+	b.logger.Error("storage failed: what is durable is served, nothing is written until a restart", "error", b.Err())
+	if err := b.metadata.rollBack(b.ctx); err != nil {
+		b.logger.Error("cannot go back to the metadata that is durable", "error", err)
+	}
 }
 
 // Failed is closed when storage can no longer keep what it promises. Waiters were

@@ -37,6 +37,10 @@ type Config struct {
 	// journal is written between two checkpoints. 0 is 64 MiB.
 	JournalFileBytes int64
 	CheckpointBytes  int64
+	// ReadOnlyOnFailure keeps the broker up after its storage has failed, to serve
+	// what is durable: it answers writes with KAFKA_STORAGE_ERROR, and /readyz with
+	// 503. Without it the process is expected to exit when Failed is closed.
+	ReadOnlyOnFailure bool
 	// Version of the program, for metrics.
 	Version string
 }

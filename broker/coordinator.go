@@ -57,6 +57,7 @@ type coordinatorConfig struct {
 	random    io.Reader // 16 bytes for each member id
 	logger    *slog.Logger
 	panicked  func(p any, stack []byte) // optional: counts a panic of a shard, which is logged
+	failed    <-chan struct{}           // optional; closed when only what is durable shall be told from then on
 }
 
 // topicSource is the part of the metadata store that the coordinator uses.

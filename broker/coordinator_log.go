@@ -49,18 +49,23 @@ func (l *offsetsLog) part(records []group.Record, now time.Time) storage.Append 
 // replay reads up to the end, not only to the high watermark: after a failed
 // append the shard must stand where the log stands.
 func (l *offsetsLog) replay(ctx context.Context, f func(key, value []byte) error) (storage.LSN, error) {
-	lsn := l.partition.LastLSN()
-	if err := l.store.Wait(ctx, lsn, storage.Durable); err != nil {
-		return 0, err
-	}
+	lsn, end := l.partition.LastLSN(), int64(0)
 	marks := l.partition.Offsets()
-	for at := marks.Start; at < marks.End; {
-		next, err := l.replayFrom(ctx, at, marks.End, f)
+	if l.store.Err() != nil {
+		lsn, end = 0, marks.High // what lies behind it will never be durable
+	} else if err := l.store.Wait(ctx, lsn, storage.Durable); err != nil {
+		return 0, err
+	} else {
+		marks = l.partition.Offsets()
+		end = marks.End
+	}
+	for at := marks.Start; at < end; {
+		next, err := l.replayFrom(ctx, at, end, f)
 		if err != nil {
 			return 0, fmt.Errorf("read %s-%d from offset %d: %w", meta.OffsetsTopic, l.number, at, err)
 		}
 		if next <= at {
-			return 0, fmt.Errorf("read %s-%d: nothing at offset %d, below the end %d", meta.OffsetsTopic, l.number, at, marks.End)
+			return 0, fmt.Errorf("read %s-%d: nothing at offset %d, below the end %d", meta.OffsetsTopic, l.number, at, end)
 		}
 		at = next
 	}

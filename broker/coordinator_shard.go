@@ -98,12 +98,16 @@ func (s *shard) run() {
 	defer s.timer.Stop()
 	s.guard(func() { s.loadErr = s.load() })
 	close(s.loaded)
+	failed := s.coord.cfg.failed
 	for {
 		s.arm()
 		select {
 		case <-s.coord.ctx.Done():
 			s.end()
 			return
+		case <-failed:
+			failed = nil
+			s.guard(s.discard) // the groups are read anew from what is durable
 		case <-s.timer.C:
 			s.guard(s.due)
 		case t := <-s.mailbox:
@@ -172,7 +176,7 @@ func (s *shard) load() error {
 	if skipped > 0 {
 		s.logger.Warn("records of unknown kinds were passed over", "records", skipped)
 	}
-	s.core, s.lsn = core, max(s.lsn, lsn)
+	s.core, s.lsn = core, lsn
 	core.Ready(s.coord.cfg.now())
 	s.flush()
 	return nil

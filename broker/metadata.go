@@ -28,7 +28,9 @@ type metadata struct {
 	current atomic.Pointer[meta.Image]
 	live    sync.Map      // *meta.Topic → *topic, for the topics of the image
 	writer  chan struct{} // holds one token while a change is made
-	reaper  sync.WaitGroup
+
+	rolledBack atomic.Bool // the image is what was durable when storage failed
+	reaper     sync.WaitGroup
 
 	// dropOffsets runs commit together with the removal of a topic's committed
 	// offsets; the coordinator gives it. Nil before there is one.
@@ -120,8 +122,12 @@ func (m *metadata) replay() (*meta.Image, error) {
 	img := meta.NewImage()
 	log := m.store.Metadata()
 	marks := log.Offsets()
-	for at := marks.Start; at < marks.End; {
-		extent, err := log.Read(at, replayChunk, marks.End)
+	end := marks.End
+	if m.store.Err() != nil {
+		end = marks.High // what lies behind it will never be durable
+	}
+	for at := marks.Start; at < end; {
+		extent, err := log.Read(at, replayChunk, end)
 		if err != nil {
 			return nil, fmt.Errorf("offset %d: %w", at, err)
 		}
@@ -132,7 +138,7 @@ func (m *metadata) replay() (*meta.Image, error) {
 			return nil, err
 		}
 		if next <= at {
-			return nil, fmt.Errorf("nothing at offset %d, below the end %d", at, marks.End)
+			return nil, fmt.Errorf("nothing at offset %d, below the end %d", at, end)
 		}
 		at = next
 	}
@@ -171,8 +177,33 @@ func applyExtent(img *meta.Image, extent *storage.Extent, at int64) (*meta.Image
 // image is the newest state, perhaps not yet durable.
 func (m *metadata) image() *meta.Image { return m.current.Load() }
 
+// rollBack makes the newest image the one that is durable, after storage failed.
+func (m *metadata) rollBack(ctx context.Context) error {
+	if err := m.begin(ctx); err != nil {
+		return err
+	}
+	defer m.finish()
+	img, err := m.replay()
+	if err != nil {
+		return err
+	}
+	for _, t := range img.Topics() {
+		if err := m.enliven(t); err != nil {
+			return err
+		}
+	}
+	m.current.Store(img)
+	m.rolledBack.Store(true)
+	return nil
+}
+
 // lsn is what a reply that tells of image must wait for.
-func (m *metadata) lsn() storage.LSN { return m.store.Metadata().LastLSN() }
+func (m *metadata) lsn() storage.LSN {
+	if m.rolledBack.Load() {
+		return 0
+	}
+	return m.store.Metadata().LastLSN()
+}
 
 // topic finds a topic by name, or returns nil.
 func (m *metadata) topic(name string) *topic { return m.liveTopic(m.image().Topic(name)) }

@@ -99,7 +99,20 @@ func gauges(b *Broker) []prometheus.Collector {
 			}
 			return float64(u.Free)
 		}),
+		gauge("weir_disk_reserve_ok", "1 while the reserve against a full disk stands; at 0 appends are refused.", func() float64 {
+			return number(b.store.ReserveStands())
+		}),
+		gauge("weir_storage_failed", "1 after storage failed: nothing more is written until a restart.", func() float64 {
+			return number(b.store.Err() != nil)
+		}),
 	}
+}
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // timeRequests gives each row of the API table its histogram.
@@ -171,14 +184,8 @@ func (f *fetch) count(m *metrics) {
 // /debug/pprof/. It is for a listener that only operators reach.
 func (b *Broker) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { b.health(w, b.Err()) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		err := b.Err()
-		if err == nil && b.isStopping() {
-			err = errStopping
-		}
-		b.health(w, err)
-	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { b.health(w, b.alive()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { b.health(w, b.Ready()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(b.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -186,6 +193,25 @@ func (b *Broker) Handler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// alive says why the process should be ended, or nil. A broker that serves what is
+// durable after a failure is alive, and not ready.
+func (b *Broker) alive() error {
+	if b.cfg.ReadOnlyOnFailure {
+		return nil
+	}
+	return b.Err()
+}
+
+// Ready says why the broker does not serve everything, or nil: it stops, storage
+// has failed, or the free space is below the reserve, so that only reads, offset
+// commits and deletions are served.
+func (b *Broker) Ready() error {
+	if b.isStopping() {
+		return errStopping
+	}
+	return b.store.Writable()
 }
 
 func (b *Broker) health(w http.ResponseWriter, err error) {

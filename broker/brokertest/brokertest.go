@@ -32,6 +32,10 @@ func WithSettings(settings map[string]string) Option {
 // WithDurability is "sync", the default, or "os".
 func WithDurability(d string) Option { return func(b *Broker) { b.config.Durability = d } }
 
+// WithReadOnlyOnFailure lets the broker serve what is durable after a failure of
+// storage.
+func WithReadOnlyOnFailure() Option { return func(b *Broker) { b.config.ReadOnlyOnFailure = true } }
+
 // WithLogger hears what the broker logs; the default is the test's own log.
 func WithLogger(l *slog.Logger) Option { return func(b *Broker) { b.config.Logger = l } }
 

@@ -69,6 +69,7 @@ func TestUsage(t *testing.T) {
 		{"group describe", "needs the names of groups"},
 		{"version x", "takes no arguments"},
 		{"serve --durability maybe", "--durability maybe: want sync or os"},
+		{"serve --on-storage-error panic", "--on-storage-error panic: want exit or readonly"},
 		{"serve --listen nowhere", "--listen nowhere: want host:port"},
 		{"serve --listen 0.0.0.0:9092", "say --insecure"},
 		{"serve --listen :9092", "say --insecure"},

@@ -123,7 +123,7 @@ func (a *app) demoUpon(ctx context.Context, b embedded, listeners []net.Listener
 	watcher := make(chan struct{})
 	go func() {
 		defer close(watcher)
-		if err := wait(watched, b, stopped); err != nil {
+		if err := wait(watched, b, b.Failed(), stopped); err != nil {
 			giveUp(err)
 		}
 	}()

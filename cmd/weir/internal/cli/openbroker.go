@@ -18,6 +18,7 @@ import (
 func openBroker(ctx context.Context, o serveOptions, logger *slog.Logger) (embedded, error) {
 	b, err := broker.Open(ctx, broker.Config{
 		Dir: o.Data, Durability: o.Durability, Settings: o.Settings, Logger: logger, Version: version(),
+		ReadOnlyOnFailure: o.OnFailure == "readonly",
 	})
 	if err != nil {
 		return nil, err // not a nil *Broker in the interface

@@ -34,8 +34,13 @@ func (a *app) serveCommand() *cobra.Command {
 answers what is durable, and exits with 0 within two seconds.
 
 One line on standard output says where it listens once it does. A configuration
-file holds the same keys as the flags (data, listen, durability, admin, insecure,
-and config with the settings); flags win over it.
+file holds the same keys as the flags (data, listen, durability, on-storage-error,
+admin, insecure, and config with the settings); flags win over it.
+
+When a write or a sync fails, nothing more is accepted, and the process exits with
+74; with --on-storage-error readonly it stays and serves what is durable, answers
+writes with KAFKA_STORAGE_ERROR, and /readyz with 503. A full disk is no failure:
+writes are refused until there is space.
 
 Exit codes: 0 stopped; 1 it could not start: the address is taken, the data
 directory is in use, cannot be written, or was written by a newer version;
@@ -89,24 +94,28 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 	stopAdmin := serveAdmin(admin, b.Handler(), stopped)
 	err = a.announce(o, listeners, admin)
 	if err == nil {
-		err = wait(ctx, b, stopped)
+		failed := b.Failed()
+		if o.OnFailure == "readonly" {
+			failed = nil // the broker logs it, and serves what is durable
+		}
+		err = wait(ctx, b, failed, stopped)
 	}
 	stopAdmin()
 	return stop(b, err)
 }
 
 // wait returns nil when the broker is asked to stop, or why it must.
-func wait(ctx context.Context, b embedded, stopped <-chan error) error {
+func wait(ctx context.Context, b embedded, failed <-chan struct{}, stopped <-chan error) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-b.Failed():
+	case <-failed:
 		return &exitError{ExitStorage, fmt.Errorf("storage failed, nothing more is accepted: %w; a restart recovers everything that was acknowledged", b.Err())}
 	case err := <-stopped:
 		// A listener that stops at a storage failure is not the cause.
 		select {
-		case <-b.Failed():
-			return wait(ctx, b, nil)
+		case <-failed:
+			return wait(ctx, b, failed, nil)
 		default:
 		}
 		if err == nil {

@@ -120,6 +120,22 @@ func TestServeStorageFailureExits74(t *testing.T) {
 	}
 }
 
+// TestServeReadOnlyStays: a failure does not end serve when it is told so; at the
+// end the code tells of it.
+func TestServeReadOnlyStays(t *testing.T) {
+	b, o := newFakeBroker(), localOptions()
+	o.OnFailure = "readonly"
+	b.shutdownErr = errors.New("sync: input/output error")
+	_, err := serveWith(t, b, o, func(_ string, interrupt func()) {
+		b.err = errors.New("write journal: input/output error")
+		close(b.failed)
+		interrupt()
+	})
+	if exitCode(err) != ExitStorage || !strings.Contains(err.Error(), "while stopping") {
+		t.Errorf("code %d, %v", exitCode(err), err)
+	}
+}
+
 func TestServeStorageFailureWhileStopping(t *testing.T) {
 	b := newFakeBroker()
 	b.shutdownErr, b.err = errors.New("sync: input/output error"), errors.New("storage failed")
@@ -214,7 +230,7 @@ func TestLoopback(t *testing.T) {
 
 func TestConfigFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "weir.yaml")
-	content := "data: /from/file\nlisten: [localhost:1, \"127.0.0.1:2\"]\ndurability: os\nadmin: localhost:3\n" +
+	content := "data: /from/file\nlisten: [localhost:1, \"127.0.0.1:2\"]\ndurability: os\non-storage-error: readonly\nadmin: localhost:3\n" +
 		"config:\n  num.partitions: 3\n  auto.create.topics.enable: false\n"
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -232,7 +248,7 @@ func TestConfigFile(t *testing.T) {
 		return got, err
 	}
 	want := serveOptions{
-		Data: "/from/file", Listen: []string{"localhost:1", "127.0.0.1:2"}, Durability: "os", Admin: "localhost:3",
+		Data: "/from/file", Listen: []string{"localhost:1", "127.0.0.1:2"}, Durability: "os", OnFailure: "readonly", Admin: "localhost:3",
 		Settings: map[string]string{"num.partitions": "3", "auto.create.topics.enable": "false"},
 	}
 	got, err := parse()

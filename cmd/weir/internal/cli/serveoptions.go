@@ -30,6 +30,7 @@ type serveOptions struct {
 	Data       string
 	Listen     []string
 	Durability string
+	OnFailure  string // exit or readonly
 	Admin      string
 	Insecure   bool
 	LogLevel   slog.Level
@@ -49,12 +50,14 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.Data, "data", "./weir-data", "data directory; made if it does not exist")
 	flags.StringArrayVar(&f.Listen, "listen", []string{defaultBroker}, "address for clients, host:port; may be repeated; localhost is IPv4 and IPv6, port 0 any that is free")
 	flags.StringVar(&f.Durability, "durability", "sync", "sync: "+durabilities["sync"]+"; os: "+durabilities["os"])
+	flags.StringVar(&f.OnFailure, "on-storage-error", "exit", "when a write or sync fails: exit (code 74), or readonly to serve what is durable")
 	flags.StringArrayVar(&f.settings, "config", nil, "a broker setting by Kafka's name, KEY=VALUE; may be repeated")
 	flags.StringVar(&f.file, "config-file", "", "YAML file with the same keys as the flags")
 	flags.StringVar(&f.Admin, "admin", "", "address for /healthz, /readyz, /metrics and pprof; loopback only")
 	flags.BoolVar(&f.Insecure, "insecure", false, "allow --listen on addresses that others can reach, without TLS and authentication")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	must(cmd.RegisterFlagCompletionFunc("durability", cobra.FixedCompletions([]string{"sync", "os"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("on-storage-error", cobra.FixedCompletions([]string{"exit", "readonly"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.MarkFlagDirname("data"))
 	must(cmd.MarkFlagFilename("config-file", "yaml", "yml"))
 }
@@ -84,6 +87,9 @@ func (f *serveFlags) options(set *pflag.FlagSet) (serveOptions, error) {
 func (o *serveOptions) check() error {
 	if _, ok := durabilities[o.Durability]; !ok {
 		return usagef("--durability %s: want sync or os", o.Durability)
+	}
+	if o.OnFailure != "exit" && o.OnFailure != "readonly" {
+		return usagef("--on-storage-error %s: want exit or readonly", o.OnFailure)
 	}
 	if o.Data == "" {
 		return usagef("--data is empty: name a directory")
@@ -118,12 +124,13 @@ type serveFile struct {
 	Data       *string           `yaml:"data"`
 	Listen     yaml.Node         `yaml:"listen"` // one address or a list
 	Durability *string           `yaml:"durability"`
+	OnFailure  *string           `yaml:"on-storage-error"`
 	Admin      *string           `yaml:"admin"`
 	Insecure   *bool             `yaml:"insecure"`
 	Config     map[string]string `yaml:"config"`
 }
 
-var serveFileKeys = []string{"admin", "config", "data", "durability", "insecure", "listen"}
+var serveFileKeys = []string{"admin", "config", "data", "durability", "insecure", "listen", "on-storage-error"}
 
 // merge takes from the file what no flag has set.
 func (o *serveOptions) merge(name string, flagSet func(string) bool) error {
@@ -138,6 +145,7 @@ func (o *serveOptions) merge(name string, flagSet func(string) bool) error {
 	}
 	text("data", &o.Data, file.Data)
 	text("durability", &o.Durability, file.Durability)
+	text("on-storage-error", &o.OnFailure, file.OnFailure)
 	text("admin", &o.Admin, file.Admin)
 	if file.Insecure != nil && !flagSet("insecure") {
 		o.Insecure = *file.Insecure

@@ -20,6 +20,7 @@ type topic struct {
 	rolling      rolling
 	deleteDelay  time.Duration
 	made         atomic.Bool // dir exists
+	clean        Clean
 	parts        []*Partition
 }
 

@@ -35,7 +35,9 @@ type segment struct {
 	// verified holds ranges before it that readers checked.
 	ownFrom  int64
 	verified ranges
-	spoil    badPlace
+
+	prefixesGood atomic.Bool // the cleaner compared all prefixes with the index
+	spoil        badPlace
 
 	made       int64 // when this process made or found it, ms
 	first      int64 // timestamp of its first batch once firstKnown; guarded by Partition.mu

@@ -51,6 +51,13 @@ type Config struct {
 	BallastBytes     int64            // optional: 64 MiB, at most a tenth of the file system; negative: none
 	ProducerExpiry   time.Duration    // optional: 24 hours; producer.id.expiration.ms
 	MaxProducers     int64            // optional: 100,000 in all partitions; the longest idle ones are forgotten first
+
+	// Compaction: how often logs are looked at (optional: 15 s; negative: only
+	// when CleanNow asks), the memory for keys (optional: 32 MiB) and the bytes
+	// that may be read and written in a second (optional: no limit).
+	CleanInterval       time.Duration
+	CleanMapBytes       int64
+	CleanBytesPerSecond int64
 }
 
 func (c *Config) validate() error {
@@ -68,7 +75,7 @@ func (c *Config) validate() error {
 		standard int64
 	}{
 		{&c.JournalFileBytes, 64 << 20}, {&c.CheckpointBytes, 64 << 20}, {&c.SegmentBytes, 1 << 30},
-		{&c.IndexBytes, 4 << 10}, {&c.BallastBytes, 64 << 20},
+		{&c.IndexBytes, 4 << 10}, {&c.BallastBytes, 64 << 20}, {&c.CleanMapBytes, 32 << 20},
 		{&c.MaxProducers, 100_000},
 	} {
 		if *d.field == 0 {
@@ -77,6 +84,9 @@ func (c *Config) validate() error {
 	}
 	if c.ProducerExpiry <= 0 {
 		c.ProducerExpiry = 24 * time.Hour
+	}
+	if c.CleanInterval == 0 {
+		c.CleanInterval = 15 * time.Second
 	}
 	if c.MaxOpenFiles <= 0 {
 		c.MaxOpenFiles = 1000
@@ -98,7 +108,8 @@ type TopicSpec struct {
 	SegmentJitterMillis int64         // segment.jitter.ms
 	SegmentIndexBytes   int64         // segment.index.bytes; 0: no limit
 	DeleteDelay         time.Duration // file.delete.delay.ms
-	Starts              []int64       // for Recover: log starts by partition, as the metadata log has them; may be nil
+	Clean               Clean
+	Starts              []int64 // for Recover: log starts by partition, as the metadata log has them; may be nil
 }
 
 var (

@@ -44,11 +44,12 @@ type Store struct {
 	}
 
 	discards        discards
-	producers       atomic.Int64  // remembered windows of all partitions
-	forgetting      atomic.Bool   // somebody makes them fewer
-	sinceCheckpoint atomic.Int64  // bytes appended
-	crowded         atomic.Bool   // too many written files are open
-	want            chan struct{} // asks keepCheckpoints for one
+	producers       atomic.Int64    // remembered windows of all partitions
+	forgetting      atomic.Bool     // somebody makes them fewer
+	sinceCheckpoint atomic.Int64    // bytes appended
+	crowded         atomic.Bool     // too many written files are open
+	want            chan struct{}   // asks keepCheckpoints for one
+	cleanNow        chan chan error // asks keepClean for a round
 	done            struct {
 		sync.Mutex
 		ch chan struct{} // closed by the next checkpoint that ends
@@ -66,6 +67,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s.done.ch = make(chan struct{})
 	s.discards.news = make(chan struct{}, 1)
+	s.cleanNow = make(chan chan error)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.files = &fileSet{fs: cfg.FS, dir: cfg.Dir, max: cfg.MaxOpenFiles, fail: func(err error) { _ = s.fail(err) }}
 	s.files.crowded = func() {
@@ -132,6 +134,7 @@ func (s *Store) newTopic(spec TopicSpec) *topic {
 	}
 	t.rolling = rolling{millis: spec.SegmentMillis, jitterMillis: spec.SegmentJitterMillis}
 	t.deleteDelay = spec.DeleteDelay
+	t.clean = spec.Clean
 	t.reserve = spec.Reserve || spec.ID == MetadataTopic
 	if t.segmentBytes/s.cfg.IndexBytes*entryLen >= spec.SegmentIndexBytes {
 		t.rolling.indexBytes = spec.SegmentIndexBytes // otherwise the size is reached first
@@ -293,6 +296,8 @@ func (s *Store) start() {
 	if !s.readOnly.Load() {
 		s.running.Add(1)
 		go s.keepDiscards()
+		s.running.Add(1)
+		go s.keepClean()
 	}
 	go func() {
 		defer s.running.Done()

@@ -1,0 +1,401 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"syscall"
+
+	"github.com/weirstream/weir/internal/batch"
+)
+
+// cleanBuffer is how much the cleaner reads or writes at once.
+const cleanBuffer = 256 << 10
+
+// pass is one cleaning of one log.
+type pass struct {
+	*cleaner
+	dirty
+	now      int64 // ms
+	keys     *keyMap
+	until    int64           // the map knows all keys of [from, until)
+	lasts    map[int64]int64 // base offset of each producer's newest batch
+	rewriter batch.Rewriter
+	buf      []byte // what was read
+	out      []byte // what is to be written
+}
+
+// clean takes the older records of each key out of a log. The first walk, over
+// what is dirty, notes the newest offset of each key; the second, over all up to
+// there, copies what stays into new segments. Each group of old segments that
+// fits one new segment is swapped as soon as it is copied, the oldest first: a
+// tombstone never goes before the records that it deletes.
+func (c *cleaner) clean(ctx context.Context, d *dirty) error {
+	p := &pass{cleaner: c, dirty: *d, now: c.s.cfg.Now().UnixMilli()}
+	for _, seg := range p.segs {
+		if !seg.pin() {
+			return errOvertaken
+		}
+		defer seg.unpin()
+	}
+	for _, seg := range p.segs {
+		if err := p.check(ctx, seg); err != nil {
+			return err
+		}
+	}
+	if err := p.readKeys(ctx); err != nil {
+		return err
+	}
+	p.lasts = p.p.lastBatches()
+	for _, group := range p.groups() {
+		if err := p.cleanGroup(ctx, group); err != nil {
+			return err
+		}
+	}
+	p.p.mu.Lock()
+	p.p.cleaner.cleaned = max(p.p.cleaner.cleaned, p.until)
+	p.p.mu.Unlock()
+	p.p.changed.Store(true)
+	return nil
+}
+
+// lastBatches returns the base offset of the newest batch of each producer.
+func (p *Partition) lastBatches() map[int64]int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lasts := make(map[int64]int64, len(p.windows))
+	for id, w := range p.windows {
+		if w.n > 0 {
+			lasts[id] = w.window[w.n-1].base
+		}
+	}
+	return lasts
+}
+
+// check compares what the batches' own checksums leave out with the index, once
+// in a life: the copy gets a new index, which would make damage look whole.
+func (p *pass) check(ctx context.Context, seg *segment) error {
+	if seg.ownFrom == 0 || seg.prefixesGood.Load() {
+		return nil
+	}
+	if err := seg.checkPrefixes(0, seg.size.Load()); err != nil {
+		return err
+	}
+	seg.prefixesGood.Store(true)
+	return p.spend(ctx, seg.size.Load())
+}
+
+// errUnreadable: the old files cannot be read. The new ones are not to blame.
+var errUnreadable = errors.New("cannot be read")
+
+func unreadable(err error) error {
+	if corrupt := (*CorruptError)(nil); errors.As(err, &corrupt) || tooManyFiles(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errUnreadable, err)
+}
+
+// tooManyFiles is a state that passes.
+func tooManyFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+// walk shows all batches of a segment from pos on to f, checksums verified.
+func (p *pass) walk(ctx context.Context, seg *segment, pos int64, f func(batch.Batch) error) error {
+	size := seg.size.Load()
+	for have := int64(0); pos < size; {
+		// p.buf[:have] stands at pos.
+		want := min(int64(cleanBuffer), size-pos)
+		if have >= batch.HeaderLen {
+			n, reason := checkHeader(batch.Batch(p.buf[:batch.HeaderLen]), size-pos)
+			if reason != "" {
+				return seg.corrupt(pos, -1, reason)
+			}
+			want = max(want, n)
+		}
+		if int64(cap(p.buf)) < want {
+			p.buf = append(make([]byte, 0, want), p.buf[:have]...)
+		}
+		p.buf = p.buf[:want]
+		if err := readFull(seg.log, p.buf[have:], pos+have); err != nil {
+			return unreadable(seg.bad(err, -1))
+		}
+		if err := p.spend(ctx, want-have); err != nil {
+			return err
+		}
+		rest := p.buf
+		for len(rest) >= batch.HeaderLen {
+			n, reason := checkHeader(batch.Batch(rest[:batch.HeaderLen]), size-pos)
+			if reason != "" {
+				return seg.corrupt(pos, -1, reason)
+			}
+			if n > int64(len(rest)) {
+				break
+			}
+			b := batch.Batch(rest[:n:n])
+			if err := b.CheckCRC(); err != nil {
+				return seg.corrupt(pos, b.BaseOffset(), err.Error())
+			}
+			if err := f(b); err != nil {
+				return err
+			}
+			pos, rest = pos+n, rest[n:]
+		}
+		if pos < size && pos+int64(len(rest)) == size && len(rest) < batch.HeaderLen {
+			return seg.corrupt(pos, -1, "the segment ends inside a header")
+		}
+		have = int64(copy(p.buf, rest))
+	}
+	return nil
+}
+
+// errEnough ends a walk early.
+var errEnough = errors.New("enough")
+
+// readKeys fills the map with the keys of what is dirty. If they do not all fit,
+// the pass ends at the first that does not, and the next one goes on there.
+func (p *pass) readKeys(ctx context.Context) error {
+	last := p.segs[len(p.segs)-1]
+	p.until = last.end.Load()
+	bytes := int64(0)
+	for _, seg := range p.segs {
+		if seg.end.Load() > p.from {
+			bytes += seg.size.Load()
+		}
+	}
+	const shortest = 8 // bytes of a record
+	p.keys = newKeyMap(p.s.cfg.CleanMapBytes, bytes/shortest)
+	for _, seg := range p.segs {
+		if seg.end.Load() <= p.from {
+			continue
+		}
+		pos := int64(0)
+		if seg.base < p.from {
+			var err error
+			if pos, err = seg.find(p.from); err != nil {
+				return err
+			}
+		}
+		err := p.walk(ctx, seg, pos, p.noteKeys)
+		if err == errEnough {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noteKeys notes the keys of a batch. Records of transactions are left out: they
+// may have been aborted, and then must not hide older ones. Records that cannot
+// be read, since a producer compressed something else, are left out and kept.
+func (p *pass) noteKeys(b batch.Batch) error {
+	if b.Control() || b.Transactional() {
+		return nil
+	}
+	full := int64(-1)
+	err := p.rewriter.Each(b, maxRecords, func(e batch.Entry) bool {
+		if e.Offset < p.from || e.Key == nil {
+			return true
+		}
+		if !p.keys.put(e.Key, e.Offset) {
+			full = e.Offset
+			return false
+		}
+		return true
+	})
+	if full >= 0 {
+		p.until = full
+		return errEnough
+	}
+	if err != nil {
+		p.s.cfg.Logger.Warn("a batch cannot be opened and is kept as it is", "topic", p.p.topic.name, "partition", p.p.number,
+			"offset", b.BaseOffset(), "error", err)
+	}
+	return nil
+}
+
+// groups splits the segments that are to be copied into runs that one segment
+// can hold, so that what became small becomes one file.
+func (p *pass) groups() (groups [][]*segment) {
+	first, bytes := 0, int64(0)
+	for i, seg := range p.segs {
+		if seg.base >= p.until {
+			return append(groups, p.segs[first:i])
+		}
+		size := seg.size.Load()
+		if i > first && (bytes+size > p.p.topic.segmentBytes || seg.end.Load()-p.segs[first].base > math.MaxInt32) {
+			groups = append(groups, p.segs[first:i])
+			first, bytes = i, 0
+		}
+		bytes += size
+	}
+	return append(groups, p.segs[first:])
+}
+
+// cleanGroup copies what stays of a group and puts it in the group's place.
+func (p *pass) cleanGroup(ctx context.Context, group []*segment) error {
+	seg, changed, err := p.copyGroup(ctx, group)
+	if err == nil {
+		err = p.install(seg, group, changed)
+	}
+	if err != nil {
+		if seg != nil {
+			seg.remove()
+		}
+		return p.trouble(err)
+	}
+	return nil
+}
+
+// install swaps a copy in. A copy of one segment in which all stayed is no gain.
+func (p *pass) install(seg *segment, group []*segment, changed bool) error {
+	if !changed && len(group) == 1 {
+		seg.remove()
+		return nil
+	}
+	if seg.size.Load() == 0 {
+		if err := p.p.swap(group, nil); err != nil {
+			return err
+		}
+		seg.remove()
+	} else {
+		if err := p.seal(seg, group); err != nil {
+			return err
+		}
+		if err := p.p.swap(group, seg); err != nil {
+			return err
+		}
+	}
+	p.s.discards.wanted.Store(true)
+	p.s.askCheckpoint()
+	return nil
+}
+
+// seal completes a copied segment and makes it durable, name included.
+func (p *pass) seal(seg *segment, group []*segment) error {
+	end := group[len(group)-1].end.Load()
+	seg.ix.seal(end-seg.base, seg.size.Load())
+	seg.end.Store(end)
+	if err := seg.ix.flush(true); err != nil {
+		return err
+	}
+	for _, f := range []*file{seg.log, seg.ix.f} {
+		if err := f.sync(); err != nil {
+			return err
+		}
+	}
+	return p.s.cfg.FS.SyncDir(p.p.topic.dir)
+}
+
+// trouble judges what went wrong with new files. A full disk and a topic that is
+// deleted meanwhile are none; damage of the old files refuses this log; anything
+// else is a disk that fails, and final.
+func (p *pass) trouble(err error) error {
+	corrupt := (*CorruptError)(nil)
+	switch {
+	case p.p.gone():
+		// The directory was not empty when the topic went.
+		if err := p.s.cfg.FS.Remove(p.p.topic.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			p.s.cfg.Logger.Debug("topic directory is not empty yet", "dir", p.p.topic.dir, "error", err)
+		}
+		return errOvertaken
+	case noSpace(err):
+		p.s.space.met()
+		return err
+	case errors.As(err, &corrupt), errors.Is(err, errUnreadable), errors.Is(err, context.Canceled), errors.Is(err, errOvertaken), tooManyFiles(err):
+		return err
+	}
+	return p.s.fail(err)
+}
+
+// copyGroup writes what stays of a group into a new segment. changed says
+// whether that is less than there was.
+func (p *pass) copyGroup(ctx context.Context, group []*segment) (seg *segment, changed bool, err error) {
+	if seg, err = p.p.newGeneration(group[0].base); err != nil {
+		return nil, false, err
+	}
+	p.out = p.out[:0]
+	size := int64(0)
+	for _, old := range group {
+		err := p.walk(ctx, old, 0, func(b batch.Batch) error {
+			kept, err := p.keep(b)
+			if err != nil || kept == nil {
+				changed = true
+				return err
+			}
+			changed = changed || &kept[0] != &b[0]
+			seg.ix.note(kept, kept.BaseOffset()-seg.base, size, int64(len(kept)))
+			size += int64(len(kept))
+			p.out = append(p.out, kept...)
+			if len(p.out) >= cleanBuffer {
+				return p.write(ctx, seg)
+			}
+			return nil
+		})
+		if err != nil {
+			return seg, changed, err
+		}
+	}
+	return seg, changed, p.write(ctx, seg)
+}
+
+// write puts what has gathered behind the new segment.
+func (p *pass) write(ctx context.Context, seg *segment) error {
+	at, n := seg.size.Load(), int64(len(p.out))
+	if n == 0 {
+		return nil
+	}
+	if err := seg.log.writeAt(p.out, at); err != nil {
+		return err
+	}
+	seg.size.Store(at + n)
+	p.out = p.out[:0]
+	if seg.ix.full() {
+		if err := seg.ix.flush(false); err != nil {
+			return err
+		}
+	}
+	return p.spend(ctx, n)
+}
+
+// keep returns what stays of a batch: nil if nothing does. It is valid until the
+// next call.
+func (p *pass) keep(b batch.Batch) (batch.Batch, error) {
+	switch {
+	case b.Control():
+		return b, nil // a marker says what became of records that may be there still
+	case b.BaseOffset() >= p.until:
+		return b, nil
+	}
+	horizon, has := b.DeleteHorizon()
+	set := int64(batch.NoHorizon)
+	if !b.Transactional() {
+		set = p.now + min(p.p.topic.clean.DeleteRetentionMillis, math.MaxInt64/2)
+	}
+	stays := func(e batch.Entry) bool {
+		switch {
+		case e.Offset >= p.until:
+			return true
+		case e.Key == nil:
+			return false // a compacted topic takes none; it is from before it was one
+		case e.Offset < p.keys.newest(e.Key):
+			return false
+		}
+		return !e.Tombstone || !has || p.now < horizon || b.Transactional()
+	}
+	kept, err := p.rewriter.Rewrite(b, maxRecords, set, stays)
+	if err != nil {
+		return b, nil // noteKeys told it
+	}
+	if last, known := p.lasts[b.ProducerID()]; kept == nil && known && last == b.BaseOffset() {
+		if b.Count() == 0 {
+			return b, nil
+		}
+		return b.Emptied(), nil
+	}
+	return kept, nil
+}

@@ -1,0 +1,150 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weirstream/weir/internal/batch"
+	"github.com/weirstream/weir/internal/vfs"
+)
+
+// compacted is a topic that is cleaned as soon as anything is dirty.
+func compacted(change ...func(*Clean)) TopicSpec {
+	spec := TopicSpec{ID: ordersID, Name: "orders", Partitions: 2, Clean: Clean{Compact: true, DeleteRetentionMillis: 1000}}
+	for _, f := range change {
+		f(&spec.Clean)
+	}
+	return spec
+}
+
+// clock is a clock that is set by hand.
+type clock struct{ at time.Time }
+
+func (c *clock) now() time.Time { return c.at }
+
+func cleanConfig(fs vfs.FS) (Config, *clock) {
+	c := &clock{time.UnixMilli(1_000_000)}
+	cfg := smallConfig(fs)
+	cfg.Now, cfg.CleanInterval, cfg.SegmentBytes = c.now, -1, 1<<10
+	return cfg, c
+}
+
+// pair is a record with a key; a value of "" is a tombstone.
+type pair struct{ key, value string }
+
+func pairs(ts int64, ps ...pair) batch.Batch { return batch.Build(batch.BuildOptions{}, recordsOf(ts, ps)...) }
+
+func recordsOf(ts int64, ps []pair) []batch.Record {
+	rs := make([]batch.Record, len(ps))
+	for i, p := range ps {
+		rs[i] = batch.Record{Timestamp: ts + int64(i), Key: []byte(p.key)}
+		if p.value != "" {
+			rs[i].Value = []byte(p.value)
+		}
+	}
+	return rs
+}
+
+// stored reads all records of a partition and holds the order of their offsets.
+func stored(t testing.TB, p *Partition) (rs []batch.Record) {
+	t.Helper()
+	rest := mustRead(t, p, p.Offsets().Start)
+	for len(rest) > 0 {
+		b, more, err := batch.Split(rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rest = more
+		if err := b.CheckCRC(); err != nil {
+			t.Fatal(err)
+		}
+		for r, err := range b.Records(1 << 20) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(rs) > 0 && rs[len(rs)-1].Offset >= r.Offset {
+				t.Fatalf("offset %d follows %d", r.Offset, rs[len(rs)-1].Offset)
+			}
+			r.Key, r.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+			rs = append(rs, r)
+		}
+	}
+	return rs
+}
+
+// seals rolls the log, so that what came before can be cleaned.
+func seals(t testing.TB, s *Store, p *Partition) {
+	t.Helper()
+	for i := range 3 {
+		put(t, s, p, pairs(1000, pair{fmt.Sprint("filler", i), strings.Repeat("f", 600)}))
+	}
+}
+
+func mustClean(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.CleanNow(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// has finds the records of a key.
+func has(rs []batch.Record, key string) (values []string) {
+	for _, r := range rs {
+		if string(r.Key) == key {
+			values = append(values, string(r.Value))
+		}
+	}
+	return values
+}
+
+func TestCleanKeepsTheNewestOfEachKey(t *testing.T) {
+	for _, mode := range []Durability{Sync, OS} {
+		fs := vfs.NewMem()
+		cfg, _ := cleanConfig(fs)
+		cfg.Durability = mode
+		s := mustOpen(t, cfg, compacted())
+		p := s.Partition(ordersID, 0)
+		want := map[string]string{}
+		for i := range 200 {
+			k, v := fmt.Sprint("k", i%7), fmt.Sprint("v", i)
+			put(t, s, p, pairs(int64(1000+i), pair{k, v}, pair{k + "b", v}))
+			want[k], want[k+"b"] = v, v
+		}
+		before := stored(t, p)
+		seals(t, s, p)
+		mustClean(t, s)
+		check := func(s *Store) {
+			t.Helper()
+			p := s.Partition(ordersID, 0)
+			rs := stored(t, p)
+			for k, v := range want {
+				if got := has(rs, k); !slices.Equal(got, []string{v}) {
+					t.Fatalf("mode %d: key %s has %q, want %q", mode, k, got, v)
+				}
+			}
+			for _, r := range rs {
+				if r.Offset < int64(len(before)) && (before[r.Offset].Timestamp != r.Timestamp || !bytes.Equal(before[r.Offset].Value, r.Value)) {
+					t.Fatalf("offset %d is now %+v", r.Offset, r)
+				}
+			}
+			if o := p.Offsets(); o.Start != 0 || o.End != 403 {
+				t.Fatal(o)
+			}
+		}
+		check(s)
+		if n := len(p.state.segments); n > 5 {
+			t.Errorf("%d segments are left", n)
+		}
+		mustClose(t, s)
+		s = mustOpen(t, cfg, compacted())
+		check(s)
+		mustClean(t, s)
+		check(s)
+		mustClose(t, s)
+	}
+}

@@ -55,8 +55,9 @@ func (s *Store) checkpoint(ctx context.Context, clean bool) error {
 		}
 	}
 	if err := s.syncFiles(&snap); err != nil {
-		snap.again()
-		return err
+		// Never tried again, not even when the disk was full: the kernel may have
+		// dropped what it could not write, and the next sync would say nothing.
+		return s.fail(err)
 	}
 	if err := s.Err(); err != nil {
 		return err

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -44,7 +45,8 @@ func (p *Partition) SetStart(offset int64) (dropped int64, err error) {
 }
 
 // rollAtEnd begins a new active segment unless the present one is empty. On a full
-// disk it leaves things as they are. mu is held.
+// disk, or when too many files are open, it leaves things as they are: bytes then
+// go with a later start. mu is held.
 func (p *Partition) rollAtEnd() error {
 	a := p.active()
 	if a == nil || a.size.Load() == 0 {
@@ -56,10 +58,13 @@ func (p *Partition) rollAtEnd() error {
 	p.staged = staged{base: p.state.end}
 	_, err := p.roll(a)
 	p.staged = staged{}
-	if err != nil && !noSpace(err) {
-		return p.store.fail(fmt.Errorf("roll %s-%d: %w", p.topic.name, p.number, err))
+	if err == nil || noSpace(err) {
+		return nil
 	}
-	return nil
+	if err = p.store.segmentError(p, err); errors.Is(err, ErrNoDescriptor) {
+		return nil
+	}
+	return err
 }
 
 // drop moves the start and takes out what lies below it. mu is held.

@@ -257,3 +257,60 @@ func TestProducerIDExpiration(t *testing.T) {
 		}
 	})
 }
+
+// TestSessionHearsOfTheLogStart: an incremental fetch tells a partition whose log
+// start moved, once, though it has no records; one below the start is an error.
+func TestSessionHearsOfTheLogStart(t *testing.T) {
+	b := brokertest.Start(t)
+	createTopic(t, b, "log", 2)
+	c := newSessionClient(t, b, 12)
+	admin := dial(t, b)
+	for range 3 {
+		mustProduce(t, admin, "log", 1)
+	}
+	c.want("log-0<3 log-1<0", []at{{"log", 0, 3}, {"log", 1, 0}})
+	c.want("nothing", nil)
+	if p := deleteRecords(admin, 2, "log", 0, 2); p.ErrorCode != 0 {
+		t.Fatalf("code %d", p.ErrorCode)
+	}
+	resp := ask[*kmsg.FetchResponse](c.rawConn, c.request(nil, nil))
+	if told := c.told(resp); told != "log-0<3" || fetched(resp).LogStartOffset != 2 {
+		t.Errorf("told %q, log start %d", told, fetched(resp).LogStartOffset)
+	}
+	c.epoch++
+	c.want("nothing", nil)
+	c.want("log-0:OFFSET_OUT_OF_RANGE", []at{{"log", 0, 1}})
+}
+
+// TestRetentionIsDescribed: the values in force and where they are from.
+func TestRetentionIsDescribed(t *testing.T) {
+	b := brokertest.Start(t, brokertest.WithSettings(map[string]string{
+		"log.retention.minutes": "3", "log.retention.check.interval.ms": "77", "producer.id.expiration.ms": "88", "log.roll.jitter.hours": "1",
+	}))
+	createTopic(t, b, "log", 1, "retention.bytes", "5", "segment.ms", "6")
+	admin := kadm.NewClient(b.Client())
+	topics, err := admin.DescribeTopicConfigs(t.Context(), "log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	brokers, err := admin.DescribeBrokerConfigs(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"retention.ms": "180000", "retention.bytes": "5", "segment.ms": "6", "segment.jitter.ms": "3600000",
+		"segment.index.bytes": "10485760", "file.delete.delay.ms": "60000",
+		"log.retention.minutes": "3", "log.retention.check.interval.ms": "77", "producer.id.expiration.ms": "88",
+	}
+	for _, config := range append(topics[0].Configs, brokers[0].Configs...) {
+		if value, ok := want[config.Key]; ok {
+			if config.MaybeValue() != value {
+				t.Errorf("%s is %q, want %q", config.Key, config.MaybeValue(), value)
+			}
+			delete(want, config.Key)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("not described: %v", want)
+	}
+}

@@ -99,6 +99,11 @@ func (p *Partition) roll(old *segment) (*segment, error) {
 		}
 		p.topic.made.Store(true)
 	}
+	if old != nil { // whatever can fail comes before the new file is there
+		if err := old.ensure(); err != nil {
+			return nil, err
+		}
+	}
 	if old != nil && p.cutBack {
 		if err := old.log.truncate(old.size.Load()); err != nil {
 			return nil, err
@@ -107,11 +112,7 @@ func (p *Partition) roll(old *segment) (*segment, error) {
 	}
 	end := p.staged.base
 	seg := newSegment(p, end)
-	create := seg.log.create
-	if p.store.found != nil {
-		create = seg.log.openOrCreate // redone: the file may be there
-	}
-	if err := create(); err != nil {
+	if err := p.makeSegmentFile(seg); err != nil {
 		return nil, fmt.Errorf("make segment: %w", err)
 	}
 	// An index file of that name could only be a left-over.
@@ -133,6 +134,24 @@ func (p *Partition) roll(old *segment) (*segment, error) {
 	return seg, nil
 }
 
+// makeSegmentFile makes the file of a new segment. One that is there holds what
+// is being redone; otherwise it is what a refused append or an unlink that a
+// power cut took back has left, and is emptied.
+func (p *Partition) makeSegmentFile(seg *segment) error {
+	if err := seg.log.openOrCreate(); err != nil {
+		return err
+	}
+	if p.store.found != nil {
+		return nil
+	}
+	size, err := seg.log.size()
+	if err != nil || size == 0 {
+		return err
+	}
+	p.store.cfg.Logger.Warn("emptied a left-over segment", "file", seg.log.name, "bytes", size)
+	return seg.log.truncate(0)
+}
+
 // seal ends a segment at offset end and completes its index.
 func (p *Partition) seal(s *segment, end int64) error {
 	if err := s.ensure(); err != nil {
@@ -143,11 +162,11 @@ func (p *Partition) seal(s *segment, end int64) error {
 	return p.flushIndex(s)
 }
 
-// flushIndex writes the tail of the index out. A full disk is no failure: the
-// entries stay in memory and go with the next flush, and an index that is
-// incomplete at a start is made anew.
+// flushIndex writes the tail of the index out. A full disk or a lack of file
+// descriptors is no failure: the entries stay in memory and go with the next
+// flush, and an index that is incomplete at a start is made anew.
 func (p *Partition) flushIndex(s *segment) error {
-	if err := s.ix.flush(s.end.Load() >= 0); err != nil && !noSpace(err) {
+	if err := s.ix.flush(s.end.Load() >= 0); err != nil && !noSpace(err) && !noDescriptor(err) {
 		return err
 	}
 	return nil
@@ -247,6 +266,11 @@ func (p *Partition) frame() journal.Entry {
 		e.Notify = (*durable)(p)
 	}
 	return e
+}
+
+// noDescriptor says whether err means that too many files are open.
+func noDescriptor(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // noSpace says whether err means that the disk or the quota is full.

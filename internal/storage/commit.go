@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"syscall"
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/journal"
@@ -196,7 +195,7 @@ func (s *Store) segmentError(p *Partition, err error) error {
 		s.space.met()
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
-	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+	if noDescriptor(err) {
 		return fmt.Errorf("%w: %w", ErrNoDescriptor, err)
 	}
 	if corrupt := (*CorruptError)(nil); errors.As(err, &corrupt) {

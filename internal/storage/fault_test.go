@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/weirstream/weir/internal/vfs"
 )
@@ -177,15 +178,18 @@ func TestRule9FullDisk(t *testing.T) {
 // TestRule9OwnRecordsGoOn: while the disk is almost full, the broker's own
 // bookkeeping is appended, and nobody else's records.
 func TestRule9OwnRecordsGoOn(t *testing.T) {
-	own := TopicSpec{ID: TopicID{7}, Name: "__consumer_offsets", Partitions: 1, Reserve: true}
-	s := mustOpen(t, smallConfig(vfs.NewMem()), orders, own)
-	defer mustClose(t, s)
-	s.space.low.Store(true)
-	put(t, s, s.Partition(own.ID, 0), text(1, "a member, an offset"))
-	put(t, s, s.Metadata(), text(1, "a deletion"))
-	if _, _, err := commit(s, s.Partition(ordersID, 0), text(1, "an order")); !errors.Is(err, ErrNoSpace) {
-		t.Errorf("an append of a user: %v, want a refusal", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		own := TopicSpec{ID: TopicID{7}, Name: "__consumer_offsets", Partitions: 1, Reserve: true}
+		s := mustOpen(t, smallConfig(vfs.NewMem()), orders, own)
+		defer mustClose(t, s)
+		synctest.Wait() // the reserve was looked at
+		s.space.low.Store(true)
+		put(t, s, s.Partition(own.ID, 0), text(1, "a member, an offset"))
+		put(t, s, s.Metadata(), text(1, "a deletion"))
+		if _, _, err := commit(s, s.Partition(ordersID, 0), text(1, "an order")); !errors.Is(err, ErrNoSpace) {
+			t.Errorf("an append of a user: %v, want a refusal", err)
+		}
+	})
 }
 
 // checkSize: nothing stands behind the log's end.

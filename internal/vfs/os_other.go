@@ -3,6 +3,7 @@
 package vfs
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,16 +17,25 @@ func preallocate(f *os.File, off, n int64) error { return extend(f, off, n) }
 // and reports its errors.
 func syncAll(name string) error {
 	return filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
+		if gone(err) {
+			return nil // removed or renamed since its directory was read
+		}
 		if err != nil {
 			return err
 		}
 		if d.IsDir() {
-			return syncDir(path)
+			if err := syncDir(path); !gone(err) {
+				return err
+			}
+			return nil
 		}
 		if !d.Type().IsRegular() {
 			return nil
 		}
 		f, err := openFile(path, os.O_RDWR)
+		if gone(err) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -36,3 +46,5 @@ func syncAll(name string) error {
 		return f.Close()
 	})
 }
+
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -283,23 +283,19 @@ func (c *checker) scavenge(cfg journal.Config, first journal.LSN) error {
 	return err
 }
 
-// listFiles returns the base offsets of a topic's segment files by partition,
-// ascending.
-func (c *checker) listFiles(id TopicID) (map[int32][]int64, error) {
+// listFiles returns a topic's segment files by partition, ascending.
+func (c *checker) listFiles(id TopicID) (map[int32][]segmentFile, error) {
 	names, err := c.cfg.FS.ReadDir(topicDir(c.cfg.Dir, id))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list segments: %w", err)
 	}
-	files := map[int32][]int64{}
+	files := map[int32][]segmentFile{}
 	for _, name := range names {
-		var n int32
-		var base int64
-		if _, err := fmt.Sscanf(name, "%d-%d.log", &n, &base); err == nil && name == logName(n, base)+".log" {
-			files[n] = append(files[n], base)
+		if stem, ok := strings.CutSuffix(name, ".log"); ok {
+			if n, f, ok := parseSegmentName(stem); ok {
+				files[n] = append(files[n], f)
+			}
 		}
 	}
 	return files, nil
 }
-
-// logName is the name of a segment's files without the suffix.
-func logName(partition int32, base int64) string { return fmt.Sprintf("%d-%020d", partition, base) }

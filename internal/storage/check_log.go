@@ -28,7 +28,7 @@ type logCheck struct {
 
 // checkTopic walks all partitions of a topic that have data.
 func (c *checker) checkTopic(ctx context.Context, spec TopicSpec, states map[partitionKey]*partitionState) error {
-	var files map[int32][]int64
+	var files map[int32][]segmentFile
 	if !c.report.Clean {
 		var err error
 		if files, err = c.listFiles(spec.ID); err != nil {
@@ -47,7 +47,7 @@ func (c *checker) checkTopic(ctx context.Context, spec TopicSpec, states map[par
 		if st == nil {
 			st = &partitionState{topic: spec.ID, partition: n}
 			if c.found == nil && len(files[n]) > 0 {
-				st.start, st.next = files[n][0], files[n][0]
+				st.start, st.next = files[n][0].base, files[n][0].base
 			}
 		}
 		if int(n) < len(spec.Starts) && spec.Starts[n] > st.start {
@@ -63,7 +63,7 @@ func (c *checker) checkTopic(ctx context.Context, spec TopicSpec, states map[par
 	return nil
 }
 
-func (l *logCheck) run(ctx context.Context, files []int64) error {
+func (l *logCheck) run(ctx context.Context, files []segmentFile) error {
 	l.report.Partitions++
 	if l.sink != nil {
 		if err := l.sink.begin(l.spec, l.st); err != nil {
@@ -107,14 +107,14 @@ func (l *logCheck) problem(file string, pos, offset int64, reason string) {
 	}
 }
 
-func (l *logCheck) fileName(base int64) string {
-	return filepath.Join(topicDir(l.cfg.Dir, l.spec.ID), logName(l.partition, base)+".log")
+func (l *logCheck) fileName(f segmentFile) string {
+	return filepath.Join(topicDir(l.cfg.Dir, l.spec.ID), f.name(l.partition)+".log")
 }
 
 // segment walks the bytes that were made durable.
 func (l *logCheck) segment(s segmentState, end int64, sealed bool) error {
 	l.report.Segments++
-	name := l.fileName(s.base)
+	name := l.fileName(segmentFile{s.base, s.generation})
 	f, err := l.cfg.FS.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		l.problem(name, -1, s.base, "the file is missing")
@@ -187,7 +187,7 @@ type stretch struct {
 // a sealed one can be damaged.
 func (l *logCheck) index(s segmentState, size, end int64, sealed bool) []stretch {
 	whole := []stretch{{to: size, end: end}}
-	name := strings.TrimSuffix(l.fileName(s.base), ".log") + ".index"
+	name := strings.TrimSuffix(l.fileName(segmentFile{s.base, s.generation}), ".log") + ".index"
 	f, err := l.cfg.FS.Open(name)
 	if err != nil {
 		return whole

@@ -21,7 +21,7 @@ type place struct {
 // tail walks what lies behind the recovery point: the journal's frames, and the
 // batches in the segments where those count, because the data was written
 // without frames, or because the journal is damaged.
-func (l *logCheck) tail(files []int64) error {
+func (l *logCheck) tail(files []segmentFile) error {
 	frames := l.frames[partitionKey{l.spec.ID, l.partition}]
 	behind := map[int64]place{}
 	l.damaged = false
@@ -128,25 +128,28 @@ func (l *logCheck) takeBehind(behind map[int64]place) error {
 
 // behind finds the whole batches of the segments behind the recovery point. The
 // first that is not whole ends a file: it is torn.
-func (l *logCheck) behind(files []int64, out map[int64]place) error {
-	listed := map[int64]int64{} // base to the bytes that were walked
+func (l *logCheck) behind(files []segmentFile, out map[int64]place) error {
+	listed := map[segmentFile]int64{} // to the bytes that were walked
 	for _, s := range l.st.segments {
-		listed[s.base] = s.size
+		listed[segmentFile{s.base, s.generation}] = s.size
 	}
-	for _, base := range files {
-		from, known := listed[base]
-		if known && base != l.st.segments[len(l.st.segments)-1].base || !known && base < l.st.next {
+	for _, f := range files {
+		from, known := listed[f]
+		if known && f.base != l.st.segments[len(l.st.segments)-1].base || !known && f.base < l.st.next {
 			continue
 		}
-		if err := l.behindIn(base, from, out); err != nil {
+		if !known && f.generation > 0 && l.found != nil {
+			continue // left over from a cleaning that was cut short
+		}
+		if err := l.behindIn(f, from, out); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *logCheck) behindIn(base, from int64, out map[int64]place) error {
-	name := l.fileName(base)
+func (l *logCheck) behindIn(file segmentFile, from int64, out map[int64]place) error {
+	name, base := l.fileName(file), file.base
 	f, err := l.cfg.FS.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

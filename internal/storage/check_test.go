@@ -434,7 +434,7 @@ func verifySalvage(t *testing.T, w written, r *CheckReport, want [3]map[int64]st
 // all the same.
 func TestSalvageMetadata(t *testing.T) {
 	w := writeLogs(t, Sync, false)
-	flipBit(t, w.fs, filepath.Join(topicDir("data", MetadataTopic), logName(0, 0)+".log"), 70, 1)
+	flipBit(t, w.fs, filepath.Join(topicDir("data", MetadataTopic), segmentName(0, 0)+".log"), 70, 1)
 	catalog := &testCatalog{}
 	r, err := Salvage(context.Background(), CheckConfig{FS: w.fs, Dir: "data", Catalog: catalog}, "out")
 	if err != nil {

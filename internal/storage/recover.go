@@ -229,23 +229,6 @@ func (s *Store) segmentFiles(t *topic) (map[int32][]segmentFile, error) {
 	return files, nil
 }
 
-// listSegments is segmentFiles without what a cleaning wrote.
-func (s *Store) listSegments(t *topic) (map[int32][]int64, error) {
-	files, err := s.segmentFiles(t)
-	if files == nil || err != nil {
-		return nil, err
-	}
-	bases := map[int32][]int64{}
-	for n, list := range files {
-		for _, f := range list {
-			if f.generation == 0 {
-				bases[n] = append(bases[n], f.base)
-			}
-		}
-	}
-	return bases, nil
-}
-
 // recover takes the partition to its recovery point, and behind it as far as
 // whole batches go if the data was written in os mode. files is empty after a
 // clean stop: then nothing is looked at.

@@ -214,7 +214,7 @@ func (s *salvager) openFile(base int64) error {
 	if err := s.fs.MkdirAll(dir); err != nil {
 		return err
 	}
-	f, err := s.fs.Create(filepath.Join(dir, logName(s.st.partition, base)+".log"))
+	f, err := s.fs.Create(filepath.Join(dir, segmentName(s.st.partition, base)+".log"))
 	if err != nil {
 		return err
 	}

@@ -104,9 +104,10 @@ func (s *Store) Recover(topics []TopicSpec) error {
 	s.ready.Store(true)
 	s.limitProducers()
 	s.start()
-	if s.sinceCheckpoint.Load() >= s.cfg.CheckpointBytes {
-		s.askCheckpoint()
+	if s.j.Live() > s.cfg.JournalFileBytes*3/2 {
+		s.crowded.Store(true) // each life begins a file of the journal, however little the one before wrote
 	}
+	s.askCheckpoint()
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/weirstream/weir/internal/vfs"
 )
@@ -164,4 +165,26 @@ func TestFileIsNotCleanWhileItIsSynced(t *testing.T) {
 	if p.active().log.unsynced() {
 		t.Error("a file is not clean after its sync")
 	}
+}
+
+// TestCrashesDoNotPileUpJournalFiles: every life begins a journal file; lives that
+// write little and end badly must not fill the disk with them.
+func TestCrashesDoNotPileUpJournalFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		for life := range 12 {
+			cfg := smallConfig(mem)
+			cfg.CheckpointBytes = 1 << 20
+			s := mustOpen(t, cfg, orders)
+			put(t, s, s.Partition(ordersID, 0), text(1, "one record a life"))
+			synctest.Wait() // a checkpoint that is due is written
+			left := killed(mem)
+			mustClose(t, s)
+			mem = left
+			names, err := mem.ReadDir(filepath.Join("data", "journal"))
+			if err != nil || len(names) > 5 {
+				t.Fatalf("after %d lives there are %d journal files, %v", life+1, len(names), err)
+			}
+		}
+	})
 }

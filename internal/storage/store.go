@@ -47,7 +47,7 @@ type Store struct {
 	producers       atomic.Int64    // remembered windows of all partitions
 	forgetting      atomic.Bool     // somebody makes them fewer
 	sinceCheckpoint atomic.Int64    // bytes appended
-	crowded         atomic.Bool     // too many written files are open
+	crowded         atomic.Bool     // too many written files are open, or journal files held
 	want            chan struct{}   // asks keepCheckpoints for one
 	cleanNow        chan chan error // asks keepClean for a round
 	done            struct {

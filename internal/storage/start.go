@@ -237,7 +237,7 @@ func (d *discards) hurry() (some bool) {
 }
 
 // reap unlinks what may be, and asks for a checkpoint if something waits for one.
-// It returns when the next discarded segment is due.
+// It returns when to look again, zero for not before there is news.
 func (s *Store) reap(now time.Time) (next time.Time) {
 	ready, uncovered, next := s.discards.take(now)
 	for _, seg := range ready {
@@ -251,6 +251,10 @@ func (s *Store) reap(now time.Time) (next time.Time) {
 	if uncovered {
 		s.discards.wanted.Store(true)
 		s.askCheckpoint()
+		// A full disk may make that one fail; then another is asked for.
+		if again := now.Add(retrySpace); next.IsZero() || again.Before(next) {
+			next = again
+		}
 	}
 	return next
 }

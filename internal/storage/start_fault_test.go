@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/vfs"
@@ -178,4 +180,41 @@ func TestLogStartUnderReaders(t *testing.T) {
 	}
 	close(stop)
 	all.Wait()
+}
+
+// TestRule9DeletingMakesSpace: a disk that the log filled takes appends again,
+// within five seconds, once the log start moved.
+func TestRule9DeletingMakesSpace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		mem.SetCapacity(4 << 20)
+		cfg := smallConfig(mem)
+		cfg.BallastBytes, cfg.SegmentBytes = 256<<10, 64<<10
+		s := mustOpen(t, cfg, orders)
+		defer mustClose(t, s)
+		synctest.Wait()
+		p := s.Partition(ordersID, 0)
+		refused := error(nil)
+		for i := 0; refused == nil; i++ {
+			_, _, refused = commit(s, p, text(1, strings.Repeat("x", 2000)))
+			if i%100 == 0 {
+				synctest.Wait() // for checkpoints
+			}
+		}
+		if !errors.Is(refused, ErrNoSpace) {
+			t.Fatalf("on the full disk: %v", refused)
+		}
+		time.Sleep(time.Minute)
+		if _, _, err := commit(s, p, text(1, "x")); !errors.Is(err, ErrNoSpace) {
+			t.Fatalf("a minute later: %v", err)
+		}
+		if n, err := p.SetStart(p.Offsets().High); n == 0 || err != nil {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+		time.Sleep(5 * time.Second)
+		put(t, s, p, text(1, "x"))
+		if err := s.Err(); err != nil {
+			t.Error(err)
+		}
+	})
 }

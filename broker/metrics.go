@@ -180,12 +180,13 @@ func (f *fetch) count(m *metrics) {
 	}
 }
 
-// Handler serves what an operator asks: /healthz, /readyz, /metrics and
-// /debug/pprof/. It is for a listener that only operators reach.
+// Handler serves what an operator asks: /healthz, /readyz, /metrics, /debug/pprof/
+// and, with POST, /backup, which answers with an archive. It is for a listener that only operators reach.
 func (b *Broker) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { b.health(w, b.alive()) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { b.health(w, b.Ready()) })
+	mux.HandleFunc("POST /backup", b.serveBackup)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(b.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -25,6 +25,8 @@ func (a *app) root() *cobra.Command {
 		a.produceCommand(),
 		a.consumeCommand(),
 		a.groupCommand(),
+		a.backupCommand(),
+		a.restoreCommand(),
 		a.fsckCommand(),
 		a.versionCommand(),
 	)

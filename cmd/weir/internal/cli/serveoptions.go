@@ -53,7 +53,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.OnFailure, "on-storage-error", "exit", "when a write or sync fails: exit (code 74), or readonly to serve what is durable")
 	flags.StringArrayVar(&f.settings, "config", nil, "a broker setting by Kafka's name, KEY=VALUE; may be repeated")
 	flags.StringVar(&f.file, "config-file", "", "YAML file with the same keys as the flags")
-	flags.StringVar(&f.Admin, "admin", "", "address for /healthz, /readyz, /metrics and pprof; loopback only")
+	flags.StringVar(&f.Admin, "admin", "", "address for /healthz, /readyz, /metrics, pprof and weir backup; loopback only")
 	flags.BoolVar(&f.Insecure, "insecure", false, "allow --listen on addresses that others can reach, without TLS and authentication")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	must(cmd.RegisterFlagCompletionFunc("durability", cobra.FixedCompletions([]string{"sync", "os"}, cobra.ShellCompDirectiveNoFileComp)))

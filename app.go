@@ -13,9 +13,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// leaveTimeout is what the coordinator has to answer the leaving member, once its
+// partitions are handed over. Without an answer the session's end does the same.
+const leaveTimeout = 5 * time.Second
+
 // cancelGrace is how long a handler may take to return after its context was
 // cancelled, before Run gives up waiting for it.
 const cancelGrace = 5 * time.Second
+
+// maxBatchBytes is Kafka's default of message.max.bytes. The client's own default is
+// less, too little for the dead letter of a record of that size.
+const maxBatchBytes = 1<<20 + 12
 
 // App is one member of a consumer group: handlers and what runs them. Make one
 // with New, give it handlers with Handle, then Run it, once.
@@ -31,6 +39,9 @@ type App struct {
 	committer  *committer
 	room       chan struct{} // capacity 1: a worker ran out of records
 
+	life    context.Context // ends when nothing is committed or waited for any more
+	endLife context.CancelFunc
+
 	produceCtx    context.Context // ends when nothing is to be acknowledged any more
 	stopProducing context.CancelFunc
 
@@ -45,6 +56,8 @@ type App struct {
 		parts   map[topicPartition]*partition
 		retired map[topicPartition]*partition // given up while their handler still ran
 		counted map[string]int64              // records finished in partitions since given up
+		stop    *time.Timer                   // while leaving: ends life
+		stopBy  time.Time
 	}
 }
 
@@ -91,6 +104,8 @@ func (a *App) subscribe(s *subscription, invalid error) {
 // Run joins the group and handles records until ctx ends or the App cannot go
 // on. It then stops gracefully: handlers in hand finish, work is committed, the
 // member leaves the group. It returns nil after ctx ended, and else the reason.
+// The stop takes DrainTimeout and 10 s for the last commit at most, even if nobody
+// answers; a handler that ignores the end of its context has 5 s more.
 func (a *App) Run(ctx context.Context) error {
 	if err := a.start(); err != nil {
 		return err
@@ -108,6 +123,8 @@ func (a *App) Run(ctx context.Context) error {
 	a.produceCtx, a.stopProducing = context.WithCancel(context.Background())
 	defer a.stopProducing()
 
+	a.life, a.endLife = context.WithCancel(context.Background())
+	defer a.endLife()
 	a.committer = newCommitter(a)
 	go a.committer.run()
 	pollCtx, cancel := context.WithCancel(ctx)
@@ -120,7 +137,6 @@ func (a *App) Run(ctx context.Context) error {
 	stopWatch()
 	cancel()
 	stuck := a.leave()
-	close(a.committer.stop)
 	<-a.committer.done
 	reason := errors.Join(context.Cause(a.failed), stuck)
 	a.stopProducing() // what is still unacknowledged fails now, which is no reason
@@ -144,15 +160,21 @@ func (a *App) start() error {
 	return nil
 }
 
-// leave hands all partitions over and leaves the group. It returns an error if
+// leave hands all partitions over, leaves the group and ends the App's life. It
+// takes no longer than draining and the last commit may. It returns an error if
 // a handler does not come back.
 func (a *App) leave() error {
-	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.DrainTimeout+cancelGrace+commitTimeout)
-	defer cancel()
-	if err := a.client.LeaveGroupContext(ctx); err != nil {
+	limit := a.cfg.DrainTimeout + commitTimeout
+	stop := time.AfterFunc(limit, a.endLife)
+	defer stop.Stop()
+	a.mu.Lock()
+	a.mu.stop, a.mu.stopBy = stop, time.Now().Add(limit)
+	a.mu.Unlock()
+	if err := a.client.LeaveGroupContext(a.life); err != nil {
 		a.cfg.Logger.Warn("leave the group", "group", a.cfg.Group, "err", err)
 	}
 	a.release(a.assigned()) // none, if the group's callbacks ran
+	a.endLife()
 	return a.awaitRetired()
 }
 
@@ -189,6 +211,7 @@ func (a *App) clientOpts() []kgo.Opt {
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.FetchMaxWait(250 * time.Millisecond), // a resumed partition waits for the fetch in flight
 		kgo.MaxBufferedRecords(50_000),
+		kgo.ProducerBatchMaxBytes(maxBatchBytes),
 	}
 	opts = append(opts, a.cfg.Client...)
 	return append(opts,

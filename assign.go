@@ -14,8 +14,11 @@ var ErrPartitionLost = errors.New("weir: the partition was lost to another membe
 // finished within Config.DrainTimeout of the partition's hand-over.
 var ErrDrainTimeout = errors.New("weir: the record was not finished within DrainTimeout")
 
-// assign starts a worker for each new partition.
+// assign starts a worker for each new partition. A topic that was deleted and
+// made again can be assigned without having been revoked: the client sees to it
+// that its cursors are new, and to nothing else.
 func (a *App) assign(m map[string][]int32) {
+	a.lose(a.named(m))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for topic, ids := range m {
@@ -59,6 +62,7 @@ func (a *App) release(parts []*partition) {
 		case <-deadline.C:
 			a.cfg.Logger.Error("drain", "topic", p.topic, "partition", p.id, "err", ErrDrainTimeout)
 			deadline.Reset(0) // the others have had their time too
+		case <-a.life.Done():
 		}
 	}
 	a.committer.last(parts)
@@ -78,8 +82,8 @@ func (a *App) lose(parts []*partition) {
 func (a *App) retire(parts []*partition, cause error) {
 	for _, p := range parts {
 		p.cancel(cause)
+		p.discard() // first, or the poll loop finds it full and pauses it again
 		a.resume(p) // a pause outlives an assignment in the client
-		p.discard()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -100,6 +104,9 @@ func (a *App) retire(parts []*partition, cause error) {
 			a.mu.retired[tp] = p
 		}
 		a.cfg.Logger.Info("given up", "topic", p.topic, "partition", p.id)
+	}
+	if a.mu.stop != nil && len(a.mu.parts) == 0 {
+		a.mu.stop.Reset(min(leaveTimeout, time.Until(a.mu.stopBy)))
 	}
 }
 

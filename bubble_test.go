@@ -12,7 +12,7 @@ func inBubble(t *testing.T, scenario func(*cluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := brokertest.Start(t)
-		scenario(&cluster{t: t, brokers: []string{brokertest.Address}, dial: b.DialContext, id: "t"})
+		scenario(&cluster{t: t, brokers: []string{brokertest.Address}, dial: b.DialContext, id: "t", broker: b})
 	})
 }
 
@@ -44,3 +44,17 @@ func TestUnreachable(t *testing.T)                 { inBubble(t, unreachable) }
 func TestGoexit(t *testing.T)                      { inBubble(t, goexit) }
 func TestInFlightBounded(t *testing.T)             { inBubble(t, inFlightBounded) }
 func TestQueuedBytesBounded(t *testing.T)          { inBubble(t, queuedBytesBounded) }
+func TestTopicDeleted(t *testing.T)                { inBubble(t, topicDeleted) }
+func TestTopicMadeAnew(t *testing.T)               { inBubble(t, topicMadeAnew) }
+func TestTopicMadeAnewAtOnce(t *testing.T)         { inBubble(t, topicMadeAnewAtOnce) }
+func TestTopicMadeAnewByName(t *testing.T)         { inBubble(t, topicMadeAnewByName) }
+func TestDeadLetterTooLarge(t *testing.T)          { inBubble(t, deadLetterTooLarge) }
+func TestDeadLetterOfTheLargestRecord(t *testing.T) {
+	inBubble(t, deadLetterOfTheLargestRecord)
+}
+func TestOneDeadLetterForTwoReasons(t *testing.T) { inBubble(t, oneDeadLetterForTwoReasons) }
+func TestRefusedWhileHandedOver(t *testing.T)     { inBubble(t, refusedWhileHandedOver) }
+func TestGroupRefuses(t *testing.T)               { inBubble(t, groupRefuses) }
+func TestStopWithFullDisk(t *testing.T)           { inBubble(t, stopWithFullDisk) }
+func TestStaticMemberReturns(t *testing.T)        { inBubble(t, staticMemberReturns) }
+func TestStaticMemberTwice(t *testing.T)          { inBubble(t, staticMemberTwice) }

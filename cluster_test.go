@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/broker/brokertest"
 )
 
 // cluster is what a scenario runs on: a broker in the test's bubble of virtual
@@ -25,7 +26,8 @@ type cluster struct {
 	t       *testing.T
 	brokers []string
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
-	id      string // distinguishes this run's topics and groups from others'
+	id      string             // distinguishes this run's topics and groups from others'
+	broker  *brokertest.Broker // in the bubble only
 }
 
 // name makes a topic's or group's name this run's own.
@@ -56,6 +58,19 @@ func (c *cluster) topic(name string, partitions int32) string {
 	return name
 }
 
+func (c *cluster) deleteTopic(topic string) {
+	c.t.Helper()
+	cl := c.client()
+	defer cl.Close()
+	gone, err := kadm.NewClient(cl).DeleteTopics(context.Background(), topic)
+	if err == nil {
+		err = gone.Error()
+	}
+	if err != nil {
+		c.t.Fatalf("delete topic %s: %v", topic, err)
+	}
+}
+
 // produce writes n records to each partition: value "0", "1" … in each. They
 // are two hours old, as the records of a topic that an application is new to.
 func (c *cluster) produce(topic string, partitions int32, n int) {
@@ -72,7 +87,12 @@ func (c *cluster) produce(topic string, partitions int32, n int) {
 
 func (c *cluster) produceRecords(recs ...*kgo.Record) {
 	c.t.Helper()
-	cl := c.client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	c.produceWith(recs)
+}
+
+func (c *cluster) produceWith(recs []*kgo.Record, opts ...kgo.Opt) {
+	c.t.Helper()
+	cl := c.client(append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 	defer cl.Close()
 	if err := cl.ProduceSync(context.Background(), recs...).FirstErr(); err != nil {
 		c.t.Fatalf("produce: %v", err)
@@ -389,3 +409,7 @@ func logTo(h slog.Handler) func(*weir.Config) {
 
 // runID distinguishes the runs on a cluster that outlives them.
 func runID() string { return fmt.Sprintf("%08x", rand.Uint32()) }
+
+func record(topic string, partition int32, value string) *kgo.Record {
+	return &kgo.Record{Topic: topic, Partition: partition, Value: []byte(value)}
+}

@@ -12,8 +12,12 @@ import (
 )
 
 const (
-	// commitTimeout bounds one commit.
+	// commitTimeout bounds the commit before partitions are handed over, with
+	// all its tries.
 	commitTimeout = 10 * time.Second
+	// tickTimeout bounds a periodic commit; one that hangs leaves that before a
+	// hand-over half of its time.
+	tickTimeout = commitTimeout / 2
 	// lastCommitPause is the wait between tries of the commit before partitions are
 	// handed over, which no later one makes good.
 	lastCommitPause = 200 * time.Millisecond
@@ -25,25 +29,37 @@ const (
 // the coordinator accepts those of a member that has yet to rejoin.
 type committer struct {
 	app      *App
+	metadata func() (string, int32) // the client's GroupMetadata
 	requests chan commitRequest
-	stop     chan struct{}
 	done     chan struct{}
-	ids      map[string]topicID // of topics, which newer versions commit by (KIP-848)
+	told     lastErrors
 }
 
-type topicID [16]byte
+// membership is who commits. It is read before the positions are, and before
+// what is assigned: then one that has become stale is refused, while a newer
+// one would commit for partitions which another member may have by now.
+type membership struct {
+	id         string
+	generation int32
+}
 
 // commitRequest asks the committer to commit some partitions for the last time.
 type commitRequest struct {
+	ctx   context.Context
+	as    membership
 	parts []*partition
 	done  chan struct{}
 }
 
 func newCommitter(a *App) *committer {
-	return &committer{app: a, requests: make(chan commitRequest), stop: make(chan struct{}), done: make(chan struct{}), ids: map[string]topicID{}}
+	return &committer{
+		app: a, metadata: a.client.GroupMetadata,
+		requests: make(chan commitRequest), done: make(chan struct{}), told: lastErrors{},
+	}
 }
 
-// run commits what has moved, every CommitInterval and on request, until stop.
+// run commits what has moved, every CommitInterval and on request, until the
+// App's life ends.
 func (c *committer) run() {
 	defer close(c.done)
 	tick := time.NewTicker(c.app.cfg.CommitInterval)
@@ -53,128 +69,179 @@ func (c *committer) run() {
 		case <-tick.C:
 			c.report(c.commitNow())
 		case r := <-c.requests:
-			c.report(c.commitLast(r.parts))
+			c.report(c.commitLast(r))
 			close(r.done)
-		case <-c.stop:
+		case <-c.app.life.Done():
 			return
 		}
 	}
 }
 
-func (c *committer) commitNow() error {
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+func (c *committer) membership() membership {
+	id, generation := c.metadata()
+	return membership{id, generation}
+}
+
+func (c *committer) commitNow() outcome {
+	ctx, cancel := context.WithTimeout(c.app.life, tickTimeout)
 	defer cancel()
-	return c.commit(ctx, c.app.assigned())
+	return c.commit(ctx, c.membership(), c.app.assigned)
 }
 
 // last commits partitions before they are handed over, and waits for it.
 func (c *committer) last(parts []*partition) {
-	r := commitRequest{parts, make(chan struct{})}
+	ctx, cancel := context.WithTimeout(c.app.life, commitTimeout)
+	defer cancel()
+	r := commitRequest{ctx, c.membership(), parts, make(chan struct{})}
 	select {
 	case c.requests <- r:
 		<-r.done
+	case <-ctx.Done():
 	case <-c.done:
 	}
 }
 
-// commitLast tries again until commitTimeout has passed.
-func (c *committer) commitLast(parts []*partition) error {
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
-	defer cancel()
+// commitLast tries again until the request's context ends. A topic that does not
+// exist any more is left out from then on: no further try finds it.
+func (c *committer) commitLast(r commitRequest) outcome {
+	var gone map[topicPartition]error
+	parts := r.parts
 	for {
-		err := c.commit(ctx, parts)
-		if err == nil || isFatal(err) {
-			return err
+		out := c.commit(r.ctx, r.as, func() []*partition { return parts })
+		parts = nil
+		again := out.err != nil && !isFatal(out.err)
+		for _, p := range r.parts {
+			tp := topicPartition{p.topic, p.id}
+			switch err := out.refused[tp]; {
+			case isGone(err):
+				if gone == nil {
+					gone = map[topicPartition]error{}
+				}
+				gone[tp] = err
+			case err != nil && !isFatal(err):
+				again = true
+			}
+			if gone[tp] == nil {
+				parts = append(parts, p)
+			}
 		}
-		pause := time.NewTimer(lastCommitPause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return err
+		if !again || !sleep(r.ctx, lastCommitPause) {
+			return out.with(gone)
 		}
 	}
 }
 
-// report tells of a failed commit, which is no reason to stop: the positions
-// stand and go into the next commit.
-func (c *committer) report(err error) {
-	if err == nil {
-		return
+// sleep is false if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
-	c.app.cfg.Logger.Warn("commit failed", "group", c.app.cfg.Group, "err", err)
-	if isFatal(err) {
-		c.app.fail(fmt.Errorf("weir: commit offsets of group %s: %w", c.app.cfg.Group, err))
+}
+
+// outcome is what became of a commit.
+type outcome struct {
+	err       error // of the whole
+	committed []topicPartition
+	refused   map[topicPartition]error
+}
+
+func (o outcome) with(refused map[topicPartition]error) outcome {
+	if o.refused == nil {
+		o.refused = refused
+		return o
+	}
+	for tp, err := range refused {
+		o.refused[tp] = err
+	}
+	return o
+}
+
+// report tells of a failed commit, once until its error changes. That is no
+// reason to stop: the positions stand and go into the next commit.
+func (c *committer) report(o outcome) {
+	log, group := c.app.cfg.Logger, c.app.cfg.Group
+	for _, tp := range o.committed {
+		delete(c.told, tp)
+	}
+	for tp, err := range o.refused {
+		if c.told.news(tp, err) {
+			log.Warn("commit failed", "group", group, "topic", tp.topic, "partition", tp.partition, "err", err)
+		}
+		if isFatal(err) {
+			c.app.fail(fmt.Errorf("weir: commit the offset of %s-%d as group %s: %w", tp.topic, tp.partition, group, err))
+		}
+	}
+	whole := topicPartition{}
+	switch {
+	case o.err == nil && len(o.committed)+len(o.refused) > 0:
+		delete(c.told, whole)
+	case o.err != nil && c.app.life.Err() == nil && c.told.news(whole, o.err):
+		log.Warn("commit failed", "group", group, "err", o.err)
+	}
+	if o.err != nil && isFatal(o.err) {
+		c.app.fail(fmt.Errorf("weir: commit offsets of group %s: %w", group, o.err))
 	}
 }
 
 // commit commits the positions that moved.
-func (c *committer) commit(ctx context.Context, parts []*partition) error {
-	moved := map[string]map[int32]pending{}
-	for _, p := range parts {
-		if at, dirty := p.progress(); dirty {
-			if moved[p.topic] == nil {
-				moved[p.topic] = map[int32]pending{}
-			}
-			moved[p.topic][p.id] = pending{p, at}
-		}
-	}
+func (c *committer) commit(ctx context.Context, as membership, parts func() []*partition) outcome {
+	moved := collect(parts())
 	if len(moved) == 0 {
-		return nil
+		return outcome{}
 	}
-	if err := c.resolve(ctx, moved); err != nil {
-		return err
-	}
-	resp, err := c.request(moved).RequestWith(ctx, c.app.client)
+	resp, err := c.request(as, moved).RequestWith(ctx, c.app.client)
 	if err != nil {
-		return err
+		return outcome{err: err}
 	}
-	return c.accept(resp, moved)
+	return accept(resp, moved)
 }
 
-// pending is a position on its way to the coordinator.
+// positions are on their way to the coordinator, by topic and partition. A
+// topic that was made anew under its name is another.
+type positions map[topicIdentity]map[int32]pending
+
+type topicIdentity struct {
+	name string
+	id   topicID
+}
+
 type pending struct {
 	p  *partition
 	at kgo.EpochOffset
 }
 
-// resolve learns the ids of topics. A broker without ids has none, and names
-// are sent.
-func (c *committer) resolve(ctx context.Context, moved map[string]map[int32]pending) error {
-	req := kmsg.NewPtrMetadataRequest()
-	for topic := range moved {
-		if _, ok := c.ids[topic]; !ok {
-			t := kmsg.NewMetadataRequestTopic()
-			t.Topic = kmsg.StringPtr(topic)
-			req.Topics = append(req.Topics, t)
+func collect(parts []*partition) positions {
+	moved := positions{}
+	for _, p := range parts {
+		at, id, dirty := p.progress()
+		if !dirty {
+			continue
 		}
-	}
-	if len(req.Topics) == 0 {
-		return nil
-	}
-	resp, err := req.RequestWith(ctx, c.app.client)
-	if err != nil {
-		return fmt.Errorf("ask for the ids of topics: %w", err)
-	}
-	for _, t := range resp.Topics {
-		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
-			return fmt.Errorf("ask for the ids of topics: %w", err)
+		t := topicIdentity{p.topic, id}
+		if moved[t] == nil {
+			moved[t] = map[int32]pending{}
 		}
-		if t.Topic != nil {
-			c.ids[*t.Topic] = t.TopicID
-		}
+		moved[t][p.id] = pending{p, at}
 	}
-	return nil
+	return moved
 }
 
-func (c *committer) request(moved map[string]map[int32]pending) *kmsg.OffsetCommitRequest {
+// request names topics in both ways: newer versions commit by the id (KIP-848),
+// so that the position of a deleted topic cannot become that of its successor.
+// The id is the one that the records came with.
+func (c *committer) request(as membership, moved positions) *kmsg.OffsetCommitRequest {
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Group = c.app.cfg.Group
-	req.MemberID, req.Generation = c.app.client.GroupMetadata()
+	req.MemberID, req.Generation = as.id, as.generation
 	req.InstanceID = c.app.instanceID
 	for topic, parts := range moved {
 		t := kmsg.NewOffsetCommitRequestTopic()
-		t.Topic, t.TopicID = topic, c.ids[topic]
+		t.Topic, t.TopicID = topic.name, topic.id
 		for id, pend := range parts {
 			p := kmsg.NewOffsetCommitRequestTopicPartition()
 			p.Partition, p.Offset, p.LeaderEpoch = id, pend.at.Offset, pend.at.Epoch
@@ -185,31 +252,54 @@ func (c *committer) request(moved map[string]map[int32]pending) *kmsg.OffsetComm
 	return req
 }
 
-// accept marks what was committed and returns the errors of the rest.
-func (c *committer) accept(resp *kmsg.OffsetCommitResponse, moved map[string]map[int32]pending) error {
-	var errs []error
+// accept marks what was committed.
+func accept(resp *kmsg.OffsetCommitResponse, moved positions) outcome {
+	out := outcome{refused: map[topicPartition]error{}}
 	for _, t := range resp.Topics {
-		topic := t.Topic
-		if topic == "" {
-			topic = c.nameOf(t.TopicID)
-		}
 		for _, rp := range t.Partitions {
+			pend, ok := moved.find(t.Topic, t.TopicID, rp.Partition)
+			if !ok {
+				continue
+			}
+			tp := topicPartition{pend.p.topic, rp.Partition}
 			if err := kerr.ErrorForCode(rp.ErrorCode); err != nil {
-				errs = append(errs, fmt.Errorf("%s-%d: %w", topic, rp.Partition, err))
-				delete(c.ids, topic) // it may have been made anew
-			} else if pend, ok := moved[topic][rp.Partition]; ok {
-				pend.p.committed(pend.at.Offset)
+				out.refused[tp] = err
+				continue
+			}
+			pend.p.committed(pend.at.Offset)
+			out.committed = append(out.committed, tp)
+		}
+	}
+	return out
+}
+
+// find takes a name, or an id if the response has no names.
+func (m positions) find(name string, id topicID, partition int32) (pending, bool) {
+	for t, parts := range m {
+		if name != "" && t.name == name || name == "" && t.id == id {
+			if pend, ok := parts[partition]; ok {
+				return pend, true
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return pending{}, false
 }
 
-func (c *committer) nameOf(id topicID) string {
-	for name, have := range c.ids {
-		if have == id {
-			return name
-		}
+// isGone tells that a topic, or this one of its name, does not exist.
+func isGone(err error) bool {
+	return errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.InconsistentTopicID)
+}
+
+// lastErrors is what was told last of each partition, so that an error which
+// lasts is not told again and again.
+type lastErrors map[topicPartition]string
+
+// news notes an error and tells whether it is another than before.
+func (l lastErrors) news(tp topicPartition, err error) bool {
+	text := err.Error()
+	if l[tp] == text {
+		return false
 	}
-	return ""
+	l[tp] = text
+	return true
 }

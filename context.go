@@ -48,12 +48,20 @@ type task struct {
 	first   *task // the ledger's entry, if this is not it
 	attempt int32
 
-	left       atomic.Int32 // 1 for the handler, 1 for each unacknowledged record
-	broken     atomic.Bool  // a record it produced was refused
-	superseded atomic.Bool  // a further attempt was made
-	begun      atomic.Bool  // of the first attempt's task: rec and p are set
-	finished   atomic.Bool  // of the first attempt's task: the record is finished
+	left     atomic.Int32  // 1 for the handler, 1 for each unacknowledged record
+	marks    atomic.Uint32 // refused, hopeless
+	begun    atomic.Bool   // of the first attempt's task: rec and p are set
+	finished atomic.Bool   // of the first attempt's task: the record is finished
+	settled  bool          // the worker's: a further attempt was made, its dead letter is written, or it is left to the next owner
 }
+
+const (
+	markRefused  = 1 << iota // a record it produced was refused
+	markHopeless             // it cannot complete any more
+)
+
+// mark is true the first time.
+func (t *task) mark(m uint32) bool { return t.marks.Or(m)&m == 0 }
 
 // begin makes t the given attempt at rec.
 func (t *task) begin(p *partition, rec *kgo.Record, attempt int32) {
@@ -65,7 +73,7 @@ func (t *task) begin(p *partition, rec *kgo.Record, attempt int32) {
 // again returns the next attempt. The one before is never completed: its share
 // of left is not given back.
 func (t *task) again() *task {
-	t.superseded.Store(true)
+	t.settled = true
 	n := &task{first: t.entry()}
 	n.begin(t.p, t.rec, t.attempt+1)
 	return n
@@ -81,11 +89,15 @@ func (t *task) entry() *task {
 // add takes a share of the task for a record to be acknowledged; false if the
 // task is already complete.
 func (t *task) add() bool {
-	if t.left.Add(1) > 1 {
-		return true
+	for {
+		left := t.left.Load()
+		if left == 0 {
+			return false // and is seen by nobody as anything else, not for a moment
+		}
+		if t.left.CompareAndSwap(left, left+1) {
+			return true
+		}
 	}
-	t.left.Add(-1)
-	return false
 }
 
 // done gives one share back; the last one finishes the record.

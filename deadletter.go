@@ -39,6 +39,7 @@ const (
 	headerFailedAt    = "weir.dlq.first-failed-at" // RFC 3339 with milliseconds, UTC
 	headerFingerprint = "weir.dlq.fingerprint"     // equal for errors that differ in numbers and quoted text only
 	headerStage       = "weir.dlq.stage"
+	headerOmitted     = "weir.dlq.omitted" // only if the dead letter was too large: what of the record it lacks
 )
 
 // What an error says is cut to these lengths, so that a dead letter is hardly
@@ -54,6 +55,29 @@ type letter struct {
 	stage    stage
 	attempts int
 	failedAt time.Time
+	omits    omission
+}
+
+// omission is what a dead letter lacks that was too large otherwise; each step
+// includes those before. The record itself lies where the headers say.
+type omission int
+
+const (
+	omitNothing omission = iota
+	omitStacktrace
+	omitValue
+	omitAll // key and headers too
+)
+
+func (o omission) String() string {
+	return [...]string{"nothing", "stack trace", "value", "key, value and headers"}[o]
+}
+
+// smaller is the letter to write if this one is too large for the broker.
+func (l letter) smaller() (less letter, ok bool) {
+	less = l
+	less.omits++
+	return less, l.omits < omitAll
 }
 
 // record makes the dead letter of rec: same key, value, headers and timestamp,
@@ -73,24 +97,50 @@ func (l letter) record(rec *kgo.Record, group, to string) *kgo.Record {
 		{headerFingerprint, fingerprint(l.stage, l.err)},
 		{headerStage, string(l.stage)},
 	}
-	headers := slices.Grow(slices.Clone(rec.Headers), len(add))
-	for _, h := range add {
-		headers = append(headers, Header{Key: h.key, Value: []byte(h.value)})
+	dead := &kgo.Record{Topic: to, Key: rec.Key, Value: rec.Value, Headers: slices.Clone(rec.Headers), Timestamp: rec.Timestamp}
+	if l.omits >= omitValue {
+		dead.Value = nil
 	}
-	return &kgo.Record{Topic: to, Key: rec.Key, Value: rec.Value, Headers: headers, Timestamp: rec.Timestamp}
+	if l.omits >= omitAll {
+		dead.Key, dead.Headers = nil, nil
+	}
+	for _, h := range add {
+		if l.omits == omitNothing || h.key != headerStacktrace {
+			dead.Headers = append(dead.Headers, Header{Key: h.key, Value: []byte(h.value)})
+		}
+	}
+	if l.omits >= omitValue {
+		what := fmt.Sprintf("%s; the value has %d bytes and lies in %s-%d at offset %d", l.omits, len(rec.Value), rec.Topic, rec.Partition, rec.Offset)
+		dead.Headers = append(dead.Headers, Header{Key: headerOmitted, Value: []byte(what)})
+	}
+	return dead
+}
+
+// burial is a dead letter's context.
+type burial struct {
+	*origin
+	letter letter
 }
 
 // bury writes the dead letter; its acknowledgement completes t.
 func (a *App) bury(t *task, l letter) {
-	a.send(t, l.record(t.rec, a.cfg.Group, t.p.sub.policy.deadLetter), buried)
+	a.send(&burial{(*origin)(t), l}, l.record(t.rec, a.cfg.Group, t.p.sub.policy.deadLetter), buried)
 }
 
-// buried runs on the client's producer goroutine. A dead letter that cannot be
-// written leaves its record unfinished, so the App cannot go on.
+// buried runs on the client's producer goroutine. One that is too large is tried
+// smaller, or its record would stop the App on every start. A dead letter that
+// cannot be written leaves its record unfinished, so the App cannot go on.
 func buried(rec *kgo.Record, err error) {
-	t := taskOfRecord(rec)
+	b := rec.Context.(*burial)
+	t := (*task)(b.origin)
+	if isTooLarge(err) {
+		if less, ok := b.letter.smaller(); ok {
+			t.p.refuse(refusal{t, err, &less})
+			return
+		}
+	}
 	if err != nil {
-		t.hopeless(fmt.Errorf("weir: dead letter of %s-%d offset %d to %s: %w", t.p.topic, t.p.id, t.rec.Offset, rec.Topic, err))
+		t.giveUp(fmt.Errorf("weir: dead letter of %s-%d offset %d to %s: %w", t.p.topic, t.p.id, t.rec.Offset, rec.Topic, err))
 		return
 	}
 	t.p.sub.deadLettered.Add(1)

@@ -44,6 +44,13 @@
 //  7. A slow partition does not stop another: once it is full and another's worker
 //     has been idle for 100 ms it is paused, and resumed when half of its queue is
 //     worked off.
+//  8. A record has at most one dead letter from one owner. One that is too large for
+//     the broker is written without its stack trace, then without its value, and
+//     says so: a bad record does not stop the App for its size.
+//  9. A deleted topic stops no other. Its partitions are handed over, without a
+//     commit; should it be made again, it is handled from where a new group begins.
+//     Where commits go by topic ids (OffsetCommit 10, Kafka 4.1) a position of
+//     the old topic can never become one of the new.
 //
 // # Goroutines
 //

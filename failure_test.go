@@ -204,18 +204,18 @@ func deadLetterNotAcked(c *cluster) {
 	m.quit()
 }
 
-// deadLetterRefused makes the dead letter too large for the broker.
+// deadLetterRefused has the client refuse even the smallest dead letter.
 func deadLetterRefused(c *cluster) {
 	topic := c.topic("orders", 1)
-	c.produceRecords(&kgo.Record{Topic: topic, Value: []byte("fine")}, &kgo.Record{Topic: topic, Value: bytes.Repeat([]byte("x"), 1000)}, &kgo.Record{Topic: topic, Value: []byte("fine")})
+	c.produceRecords(&kgo.Record{Topic: topic, Value: []byte("fine")}, &kgo.Record{Topic: topic, Value: []byte("worse")}, &kgo.Record{Topic: topic, Value: []byte("fine")})
 	m := c.start("refused", func(app *weir.App) {
 		weir.Handle(app, texts(topic), func(_ context.Context, r weir.Record[string, string]) error {
-			if len(r.Value) > 4 {
-				return weir.Permanent(errors.New("bad"))
+			if r.Value == "worse" {
+				return weir.Permanent(errors.New(strings.Repeat("bad ", 100)))
 			}
 			return nil
 		})
-	}, func(cfg *weir.Config) { cfg.Client = append(cfg.Client, kgo.ProducerBatchMaxBytes(1024)) })
+	}, func(cfg *weir.Config) { cfg.Client = append(cfg.Client, kgo.ProducerBatchMaxBytes(512)) })
 	if err := m.failure(); !contains(err, "dead letter of "+topic+"-0 offset 1 to "+topic+".dlq") {
 		c.t.Errorf("Run returned %v", err)
 	}

@@ -34,7 +34,10 @@ func Backoff(first, max time.Duration) HandleOption {
 }
 
 // DeadLetter names the topic for records that cannot be decoded or handled.
-// Default: the topic's name with ".dlq". It is created when it is missing.
+// Default: the topic's name with ".dlq". It is created when it is missing. A
+// dead letter larger than the topic's max.message.bytes, or than the client's
+// kgo.ProducerBatchMaxBytes (1,048,588), leaves out its stack trace, then the value,
+// then key and headers; the header weir.dlq.omitted says so.
 func DeadLetter(topic string) HandleOption { return func(p *policy) { p.deadLetter = topic } }
 
 // NoDeadLetter stops the App with the error instead: App.Run returns it, the

@@ -66,7 +66,7 @@ func TestLedger(t *testing.T) {
 						unfinished++
 					}
 				}
-				at, dirty := w.progress()
+				at, _, dirty := w.progress()
 				if at.Offset != want || at.Epoch != epoch || dirty != (finished > 0) {
 					t.Fatalf("position %+v, dirty %v; want %d of epoch %d", at, dirty, want, epoch)
 				}
@@ -110,11 +110,11 @@ func TestLedgerLetsFinishedSlabsGo(t *testing.T) {
 func TestCommittedIsNotDirty(t *testing.T) {
 	w := &worker{partition: testPartition(), next: slabSize}
 	w.begin(&kgo.Record{Offset: 7}).done()
-	if at, dirty := w.progress(); at.Offset != 8 || !dirty {
+	if at, _, dirty := w.progress(); at.Offset != 8 || !dirty {
 		t.Fatalf("position %v, dirty %v", at, dirty)
 	}
 	w.committed(8)
-	if _, dirty := w.progress(); dirty {
+	if _, _, dirty := w.progress(); dirty {
 		t.Error("still dirty")
 	}
 }

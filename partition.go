@@ -46,13 +46,19 @@ type partition struct {
 		end         int64 // high watermark of the last fetch
 		ledger      ledger
 		refused     []refusal
+		topicID     topicID // of the topic the records came from; zero where the cluster has no ids
+		disowned    bool    // the topic was deleted: commit nothing
+		closed      bool    // given up: nothing is queued and nothing paused any more
 	}
 }
 
+type topicID [16]byte
+
 // refusal is a produced record that no retry will make acceptable.
 type refusal struct {
-	t   *task
-	err error
+	t      *task
+	err    error
+	letter *letter // if it was a dead letter: a smaller one to write instead
 }
 
 func (p *partition) full(cfg *Config) bool {
@@ -64,10 +70,11 @@ func (p *partition) low(cfg *Config) bool {
 }
 
 // push queues fetched records for the worker.
-func (p *partition) push(recs []*kgo.Record, end int64) {
+func (p *partition) push(recs []*kgo.Record, end int64, id topicID) {
 	bytes := sizeOf(recs)
 	p.mu.Lock()
-	if len(recs) > 0 {
+	if len(recs) > 0 && !p.mu.closed {
+		p.mu.topicID = id
 		if p.mu.ledger.position < 0 {
 			p.mu.ledger.position = recs[0].Offset
 		}
@@ -115,11 +122,19 @@ func (p *partition) pop() (chunk []*kgo.Record, room bool) {
 	return chunk, room
 }
 
-// discard drops what is queued: the worker has halted.
+// discard drops what is queued, and what is yet to be: the worker has halted.
 func (p *partition) discard() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.mu.closed = true
 	p.mu.queue, p.mu.queued, p.mu.queuedBytes = nil, p.mu.chunk, p.mu.chunkBytes
+}
+
+// disown keeps the partition's position from being committed.
+func (p *partition) disown() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.disowned = true
 }
 
 // ended tells whether the worker has returned.
@@ -150,9 +165,9 @@ func (p *partition) finishedOne() {
 // refuse hands a record, whose handler produced what no retry can make
 // acceptable, back to the worker, which writes its dead letter. The caller may
 // be the client's producer goroutine, which must not produce.
-func (p *partition) refuse(t *task, err error) {
+func (p *partition) refuse(r refusal) {
 	p.mu.Lock()
-	p.mu.refused = append(p.mu.refused, refusal{t, err})
+	p.mu.refused = append(p.mu.refused, r)
 	p.mu.Unlock()
 	p.trouble.Store(true)
 	p.signal()
@@ -167,8 +182,8 @@ func (p *partition) takeRefused() []refusal {
 	return r
 }
 
-// halted begins the partition's end; it may be called more than once, under
-// app.mu.
+// halted begins the partition's end; it may be called more than once, from any
+// goroutine.
 func (p *partition) halted() {
 	if p.halt.CompareAndSwap(false, true) {
 		close(p.stop)
@@ -176,11 +191,12 @@ func (p *partition) halted() {
 }
 
 // progress moves the ledger on and returns what may be committed.
-func (p *partition) progress() (at kgo.EpochOffset, dirty bool) {
+func (p *partition) progress() (at kgo.EpochOffset, id topicID, dirty bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.ledger.advance()
-	return kgo.EpochOffset{Epoch: p.mu.ledger.epoch, Offset: p.mu.ledger.position}, p.mu.ledger.dirty()
+	l := &p.mu.ledger
+	return kgo.EpochOffset{Epoch: l.epoch, Offset: l.position}, p.mu.topicID, l.dirty() && !p.mu.disowned
 }
 
 func (p *partition) committed(offset int64) {

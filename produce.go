@@ -42,16 +42,16 @@ func Produce[K, V any](ctx context.Context, topic Topic[K, V], key K, value V, h
 	if !t.add() {
 		return fmt.Errorf("produce to %s: %w", topic.Name, ErrHandlerReturned)
 	}
-	t.p.app.send(t, &kgo.Record{Topic: topic.Name, Key: k, Value: v, Headers: headers}, acked)
+	t.p.app.send((*origin)(t), &kgo.Record{Topic: topic.Name, Key: k, Value: v, Headers: headers}, acked)
 	return nil
 }
 
-// send buffers a record whose acknowledgement completes a share of t. No context
+// send buffers a record whose acknowledgement completes a share of a task. No context
 // of a handler may reach the client: it would take back what a handler produced
 // that cancels its own on return, and the client fails a whole batch of many
 // handlers' records for the context of its first.
-func (a *App) send(t *task, rec *kgo.Record, ack func(*kgo.Record, error)) {
-	rec.Context = (*origin)(t)
+func (a *App) send(from context.Context, rec *kgo.Record, ack func(*kgo.Record, error)) {
+	rec.Context = from
 	a.client.Produce(a.produceCtx, rec, ack)
 }
 
@@ -64,32 +64,30 @@ func (*origin) Done() <-chan struct{}       { return nil }
 func (*origin) Err() error                  { return nil }
 func (o *origin) Value(key any) any         { return (*task)(o).Value(key) }
 
-func taskOfRecord(rec *kgo.Record) *task { return (*task)(rec.Context.(*origin)) }
-
 // acked runs on the client's producer goroutine, in the order of each
 // partition's batches, and must not wait.
 func acked(rec *kgo.Record, err error) {
-	t := taskOfRecord(rec)
+	t := (*task)(rec.Context.(*origin))
 	if err == nil {
 		t.done()
 		return
 	}
 	err = fmt.Errorf("produce to %s: %w", rec.Topic, err)
 	if !isRefusal(err) {
-		t.hopeless(fmt.Errorf("weir: %s-%d offset %d: %w", t.p.topic, t.p.id, t.rec.Offset, err))
+		t.giveUp(fmt.Errorf("weir: %s-%d offset %d: %w", t.p.topic, t.p.id, t.rec.Offset, err))
 		return
 	}
-	if t.broken.CompareAndSwap(false, true) {
-		t.p.refuse(t, err)
+	if t.mark(markRefused) {
+		t.p.refuse(refusal{t: t, err: err})
 	} else {
 		t.done()
 	}
 }
 
-// hopeless stops the App for a record that cannot be finished.
-func (t *task) hopeless(err error) {
+// giveUp stops the App for a record that cannot be finished.
+func (t *task) giveUp(err error) {
 	t.p.app.fail(err)
-	if t.broken.CompareAndSwap(false, true) {
+	if t.mark(markHopeless) {
 		t.p.hopeless.Add(1)
 		t.p.signal()
 	}
@@ -97,10 +95,9 @@ func (t *task) hopeless(err error) {
 
 // isRefusal tells errors that lie in the record from those that lie around it.
 func isRefusal(err error) bool {
-	for _, e := range []error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	return isTooLarge(err) || errors.Is(err, kerr.InvalidRecord) || errors.Is(err, kerr.InvalidTimestamp)
+}
+
+func isTooLarge(err error) bool {
+	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge)
 }

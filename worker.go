@@ -143,7 +143,8 @@ func (w *worker) unfinished() int {
 }
 
 // abandon leaves a record unfinished.
-func (w *worker) abandon() bool {
+func (w *worker) abandon(t *task) bool {
+	t.settled = true
 	w.dropped++
 	return false
 }
@@ -174,7 +175,7 @@ func (w *worker) failed(t *task, err error) bool {
 	failedAt := time.Now()
 	for {
 		if w.ctx.Err() != nil {
-			return w.abandon()
+			return w.abandon(t)
 		}
 		var pe *panicError
 		if errors.As(err, &pe) {
@@ -186,7 +187,7 @@ func (w *worker) failed(t *task, err error) bool {
 		wait := w.sub.policy.backoff(int(t.attempt), w.app.rand)
 		t.log().Warn("attempt failed", "err", err, "retry_in", wait)
 		if !w.sleep(wait) {
-			return w.abandon()
+			return w.abandon(t)
 		}
 		w.sub.retried.Add(1)
 		t = t.again()
@@ -235,11 +236,18 @@ func (w *worker) sleep(d time.Duration) bool {
 }
 
 // buryRefused writes the dead letters of records that were refused what they
-// produced, unless that attempt failed and another was made.
+// produced, unless that attempt failed too: then its failure has decided already.
+// A dead letter that was refused itself is written smaller.
 func (w *worker) buryRefused() bool {
 	ok := true
 	for _, r := range w.takeRefused() {
-		if !r.t.superseded.Load() {
+		switch {
+		case r.letter != nil:
+			r.t.log().Warn("dead letter too large", "to", w.sub.policy.deadLetter, "left_out", r.letter.omits, "err", r.err)
+			w.app.bury(r.t, *r.letter)
+		case r.t.settled:
+			r.t.done()
+		default:
 			l := letter{err: r.err, stage: stageProduce, attempts: int(r.t.attempt), failedAt: time.Now()}
 			ok = w.bury(r.t, l) && ok
 		}
@@ -251,8 +259,9 @@ func (w *worker) buryRefused() bool {
 func (w *worker) bury(t *task, l letter) bool {
 	if w.sub.policy.deadLetter == "" {
 		w.app.fail(fmt.Errorf("weir: %s %s-%d offset %d, attempt %d: %w", l.stage, w.topic, w.id, t.rec.Offset, l.attempts, l.err))
-		return w.abandon()
+		return w.abandon(t)
 	}
+	t.settled = true
 	t.log().Error("dead letter", "to", w.sub.policy.deadLetter, "stage", l.stage, "err", l.err)
 	w.app.bury(t, l)
 	return true

@@ -188,3 +188,33 @@ func TestCrashesDoNotPileUpJournalFiles(t *testing.T) {
 		}
 	})
 }
+
+// TestFlippedIndexHeals: whichever byte of a sealed segment's index is wrong, all
+// of it can be read, wherever a reader begins.
+func TestFlippedIndexHeals(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg := smallConfig(fs)
+	s := mustOpen(t, cfg, orders)
+	want := fill(t, s, s.Partition(ordersID, 0), 64)
+	name := s.Partition(ordersID, 0).state.segments[0].ix.f.name
+	mustClose(t, s)
+	info, err := fs.Stat(name)
+	if err != nil || info.Size < 3*entryLen {
+		t.Fatalf("the index has %d bytes, %v", info.Size, err)
+	}
+	for at := range info.Size {
+		flip(t, fs, name, at)
+		s := mustOpen(t, cfg, orders)
+		p := s.Partition(ordersID, 0)
+		e, err := p.Read(0, 1<<20, p.Offsets().High)
+		if err != nil {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+		if _, err := e.ReadAt(make([]byte, e.Len()), 0); err != nil {
+			t.Fatalf("byte %d: a scan from the start: %v", at, err)
+		}
+		e.Release()
+		checkReads(t, p, want)
+		mustClose(t, s)
+	}
+}

@@ -226,13 +226,19 @@ func (s *segment) around(before func(indexEntry) bool) (int, indexEntry, error) 
 	}
 	k, at, err := s.ix.around(before)
 	if errors.Is(err, errIndex) {
-		s.p.store.cfg.Logger.Warn("index damaged, made anew", "file", s.ix.f.name)
-		if err := s.reindex(); err != nil {
+		if err := s.heal(); err != nil {
 			return 0, indexEntry{}, err
 		}
 		k, at, err = s.ix.around(before)
 	}
 	return k, at, err
+}
+
+// heal makes a damaged index anew. Its checksums of the batches' first bytes are
+// then taken from the log as it stands, so damage to both at once is not found.
+func (s *segment) heal() error {
+	s.p.store.cfg.Logger.Warn("index damaged, made anew", "file", s.ix.f.name)
+	return s.reindex()
 }
 
 // reindex makes the whole index anew, in memory first. Appends to an active
@@ -311,8 +317,19 @@ func (s *segment) cut(pos, limit int64, most int64, end int64) (stop, next int64
 // checkPrefixes compares bytes 0-16 of the batches from pos to limit, rounded
 // out to index entries, with the checksums of the index. They lie outside the
 // batches' own checksums. Behind the last entry only the order of the offsets
-// is looked at.
+// is looked at. A damaged index is made anew.
 func (s *segment) checkPrefixes(pos, limit int64) error {
+	err := s.comparePrefixes(pos, limit)
+	if errors.Is(err, errIndex) {
+		if err := s.heal(); err != nil {
+			return err
+		}
+		err = s.comparePrefixes(pos, limit)
+	}
+	return err
+}
+
+func (s *segment) comparePrefixes(pos, limit int64) error {
 	k, at, err := s.around(func(e indexEntry) bool { return int64(e.pos) <= pos })
 	if err != nil {
 		return err

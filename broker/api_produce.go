@@ -183,6 +183,8 @@ func (b *Broker) appendBatch(p *produceRequest, t *topic, n int32, records []byt
 	commit := &p.c.conn.commit
 	commit[0] = storage.Append{Partition: log, Batches: batchView}
 	lsn, err := b.store.Commit(p.c.ctx, commit[:])
+	base := commit[0].Base
+	commit[0] = storage.Append{} // an idle connection must not keep its last request
 	if err != nil {
 		p.lsn = max(p.lsn, log.LastLSN())
 		return err
@@ -191,7 +193,7 @@ func (b *Broker) appendBatch(p *produceRequest, t *topic, n int32, records []byt
 	if batchView.ProducerID() >= 0 {
 		p.level = storage.Durable
 	}
-	out.base = commit[0].Base
+	out.base = base
 	if p.version >= 5 {
 		out.start = log.Offsets().Start
 	}

@@ -75,6 +75,7 @@ func (s *Store) commitOne(a *Append, n int64, framed bool) (used bool, lsn LSN, 
 	if framed {
 		p.entry[0] = p.frame()
 		l, err := s.j.Append(n, p.entry[:])
+		p.entry[0] = journal.Entry{} // an idle partition must not keep a request's buffer alive
 		if err != nil {
 			return true, 0, s.journalError(err)
 		}

@@ -33,6 +33,7 @@ const (
 	SlowReturn        Kind = "slow-return"           // it took longer than allowed to accept writes again
 	WrongBytes        Kind = "wrong-bytes-served"    // damaged bytes reached a reader
 	SilentCut         Kind = "silent-cut"            // damage made records vanish without a word
+	SpaceLeak         Kind = "space-leak"            // the directory holds far more than what was written
 	NotHealed         Kind = "not-healed"            // damage that can be repaired was refused
 )
 

@@ -35,6 +35,7 @@ func (l *Load) live(ctx context.Context, life string, id int32) error {
 		return err
 	}
 	defer cl.Close()
+	defer context.AfterFunc(ctx, cl.Close)() // a record on its way does not heed its context
 	admin := kadm.NewClient(cl)
 	err = stubborn(ctx, func(ctx context.Context) error {
 		_, err := admin.CreateTopic(ctx, 1, -1, nil, churnTopic)

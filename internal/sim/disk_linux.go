@@ -17,6 +17,13 @@ func (r *Run) On(d *Disk) {
 // and again. The process dies before the disk does, or after it, or meets the
 // dead disk by itself: then it has to end by itself, with code 74.
 func (r *Run) PowerCuts(ctx context.Context, d *Disk, cuts int, gap time.Duration) error {
+	if r.Ledger.durability == OS {
+		// The topics themselves are not durable yet; after this they are.
+		r.stopInOrder()
+		if err := r.restart(); err != nil {
+			return err
+		}
+	}
 	for range cuts {
 		if r.Random.IntN(4) > 0 {
 			r.awaitAcks(ctx, 1+r.Random.IntN(200), 10*time.Second)

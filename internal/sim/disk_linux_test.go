@@ -53,7 +53,8 @@ func powerRun(t *testing.T, r *Run, cuts int) {
 	if err != nil {
 		t.Skipf("no ext4 on a loop device: %v", err)
 	}
-	onDisk(t, r, disk, LoadConfig{Weak: true, Members: 3, Churn: true}, func(ctx context.Context) error {
+	// With durability os a power cut may take a topic, and its records then find none.
+	onDisk(t, r, disk, LoadConfig{Weak: true, Members: 3, Churn: r.Ledger.durability == Sync}, func(ctx context.Context) error {
 		return r.PowerCuts(ctx, disk, cuts, 800*time.Millisecond)
 	})
 }

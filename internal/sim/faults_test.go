@@ -1,3 +1,5 @@
+//go:build unix
+
 package sim
 
 import (
@@ -60,7 +62,12 @@ func TestMain(m *testing.M) {
 // newRun makes a run that reports to the test.
 func newRun(t *testing.T, name string, seed uint64, d Durability, command Command) *Run {
 	t.Helper()
+	waste := int64(0)
+	if strings.Contains(name, "small") {
+		waste = 128 << 20 // 64 of them against a full disk
+	}
 	return &Run{
+		Waste:   waste,
 		Process: &Process{Command: command, Dir: filepath.Join(t.TempDir(), "data"), Address: "127.0.0.1:0"},
 		Ledger:  NewLedger(d), Report: &Report{Name: name},
 		Random: rand.New(rand.NewPCG(seed, uint64(len(name)))),

@@ -1,10 +1,14 @@
+//go:build unix
+
 package sim
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -18,6 +22,7 @@ type Run struct {
 	Random   *rand.Rand
 	Patience time.Duration // for the end: answers, the group, reading back
 	Log      func(format string, args ...any)
+	Waste    int64 // bytes that the directory may hold beyond the records; optional: 640 MiB
 
 	begun time.Time
 }
@@ -27,6 +32,9 @@ func (r *Run) Begin(ctx context.Context, cfg LoadConfig) error {
 	r.begun = time.Now()
 	if r.Patience == 0 {
 		r.Patience = time.Minute
+	}
+	if r.Waste == 0 {
+		r.Waste = 640 << 20
 	}
 	if _, err := r.Process.Start(); err != nil {
 		return err
@@ -109,6 +117,31 @@ func (r *Run) End(ctx context.Context) error {
 		return nil
 	}
 	r.stopInOrder()
+	return r.weigh()
+}
+
+// weigh: what is left behind by faults must not fill the disk.
+func (r *Run) weigh() error {
+	var used int64
+	err := r.Process.spawn(func() error {
+		return filepath.WalkDir(r.Process.Dir, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			info, err := e.Info()
+			if err == nil {
+				used += info.Sys().(*syscall.Stat_t).Blocks * 512
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("weigh the data directory: %w", err)
+	}
+	written := int64(r.Ledger.Acked()) * int64(r.Load.cfg.RecordBytes)
+	if most := 2*written + r.Waste; used > most {
+		r.broken(SpaceLeak, "%d MiB of records, and %d MiB in the data directory after %v", written>>20, used>>20, r.Report.Faults)
+	}
 	return nil
 }
 

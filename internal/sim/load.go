@@ -53,6 +53,9 @@ type Load struct {
 	writers []*writer
 	lives   int32 // of the churned topic; they are its writers, too
 
+	records context.Context // of what was given to producers: outlives the writing
+	giveUp  context.CancelFunc
+
 	stopWriting, stopReading, stopGroup context.CancelFunc
 	writing, reading, grouping          sync.WaitGroup
 }
@@ -88,6 +91,7 @@ func (l *Load) start(ctx context.Context) error {
 		}
 	}
 	var writing, reading, grouping context.Context
+	l.records, l.giveUp = context.WithCancel(ctx)
 	writing, l.stopWriting = context.WithCancel(ctx)
 	reading, l.stopReading = context.WithCancel(ctx)
 	grouping, l.stopGroup = context.WithCancel(ctx)
@@ -118,10 +122,14 @@ func (l *Load) start(ctx context.Context) error {
 // finished. patience bounds each of these.
 func (l *Load) Finish(ctx context.Context, patience time.Duration) error {
 	l.stopWriting()
+	late := time.AfterFunc(patience, l.abandon)
 	l.writing.Wait()
 	for _, w := range l.writers {
-		w.close(ctx, patience)
+		_ = w.cl.Flush(l.records) // what has no answer by then, abandon has told of
+		w.cl.Close()
 	}
+	late.Stop()
+	l.giveUp()
 	if l.cfg.Members > 0 {
 		l.catchUp(ctx, patience)
 	}
@@ -132,6 +140,14 @@ func (l *Load) Finish(ctx context.Context, patience time.Duration) error {
 	err := l.readBack(ctx, patience)
 	l.cfg.Ledger.Finish()
 	return err
+}
+
+// abandon gives up the records that have no answer.
+func (l *Load) abandon() {
+	for _, r := range l.cfg.Ledger.Pending() {
+		l.cfg.Ledger.Add(Stuck{r})
+	}
+	l.giveUp()
 }
 
 func (l *Load) readBack(ctx context.Context, patience time.Duration) error {
@@ -186,7 +202,7 @@ func (w *writer) run(ctx context.Context) {
 			id, part := Record{w.id, seq}, int32(seq)%int32(w.load.cfg.Partitions)
 			seq++
 			l.Add(Sent{id, Partition{w.topic, part}})
-			w.cl.Produce(ctx, &kgo.Record{Partition: part, Value: value(id, w.load.cfg.RecordBytes)}, func(r *kgo.Record, err error) {
+			w.cl.Produce(w.load.records, &kgo.Record{Partition: part, Value: value(id, w.load.cfg.RecordBytes)}, func(r *kgo.Record, err error) {
 				switch {
 				case err != nil:
 					l.Add(Unknown{id})
@@ -203,18 +219,4 @@ func (w *writer) run(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// close waits for the answers; records that have none by then are stuck.
-func (w *writer) close(ctx context.Context, patience time.Duration) {
-	limited, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := w.cl.Flush(limited); err != nil {
-		for _, r := range w.load.cfg.Ledger.Pending() {
-			if r.Writer == w.id {
-				w.load.cfg.Ledger.Add(Stuck{r})
-			}
-		}
-	}
-	w.cl.Close()
 }

@@ -90,11 +90,7 @@ func (p *Process) Launch() (<-chan string, error) {
 		return nil, err
 	}
 	cmd.Stdout = writer
-	spawn := p.Spawn
-	if spawn == nil {
-		spawn = func(start func() error) error { return start() }
-	}
-	err = spawn(cmd.Start)
+	err = p.spawn(cmd.Start)
 	_ = writer.Close() // the child has its own
 	if err != nil {
 		_ = reader.Close()
@@ -123,6 +119,14 @@ func (p *Process) Launch() (<-chan string, error) {
 		}
 	}
 	return line, nil
+}
+
+// spawn runs f where the process lives.
+func (p *Process) spawn(f func() error) error {
+	if p.Spawn == nil {
+		return f()
+	}
+	return p.Spawn(f)
 }
 
 // Incarnation is how often the process was started.

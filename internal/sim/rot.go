@@ -1,3 +1,5 @@
+//go:build unix
+
 package sim
 
 import (
@@ -115,6 +117,9 @@ func (r *Rot) one(ctx context.Context, place Place) error {
 	}
 	if err == nil {
 		outcome := r.read(ctx, place)
+		if outcome == "harmless" && place.Class == segments && !r.Killed {
+			r.Run.Log("%v: harmless", place)
+		}
 		r.Run.Report.Fault(string(place.Class) + " " + outcome)
 		return p.Kill()
 	}

@@ -21,11 +21,16 @@ import (
 // Deviations: a replication factor above 1 is clamped to 1, or refused if
 // weir.replication.factor.policy=refuse (Kafka on one node always refuses); the
 // answer tells the factor that the topic has. Defaults are understood before v4
-// too.
+// too. Topics for which the answer has no more room are POLICY_VIOLATION.
 
 func (b *Broker) createTopics(c *call, req *kmsg.CreateTopicsRequest) {
 	resp := kmsg.NewPtrCreateTopicsResponse()
 	seen := map[string]int{}
+	fits, err := b.reserveCreated(c, req)
+	if err != nil {
+		c.refuse(err)
+		return
+	}
 	for i := range req.Topics {
 		seen[req.Topics[i].Topic]++
 	}
@@ -35,7 +40,9 @@ func (b *Broker) createTopics(c *call, req *kmsg.CreateTopicsRequest) {
 		out.Topic = asked.Topic
 		out.NumPartitions, out.ReplicationFactor = -1, -1
 		err := error(refuse(kerr.InvalidRequest, "the topic stands in the request more than once"))
-		if n := seen[asked.Topic]; n == 1 {
+		if n := seen[asked.Topic]; n == 1 && i >= fits {
+			err = refuse(kerr.PolicyViolation, fmt.Sprintf("too many topics in one request, %d have room in an answer", fits))
+		} else if n == 1 {
 			err = b.createTopic(c.ctx, asked, req.ValidateOnly, &out)
 		} else if n < 0 {
 			continue
@@ -48,6 +55,31 @@ func (b *Broker) createTopics(c *call, req *kmsg.CreateTopicsRequest) {
 		resp.Topics = append(resp.Topics, out)
 	}
 	c.reply(resp, b.metadata.lsn())
+}
+
+// reserveCreated makes room for the answer, which tells the settings of every
+// topic, and tells how many topics have room in it.
+func (b *Broker) reserveCreated(c *call, req *kmsg.CreateTopicsRequest) (int, error) {
+	const topicBytes, entryBytes = 1024, 256
+	each := topicBytes
+	for _, e := range b.settings.DescribeTopic(nil) {
+		each += entryBytes + 3*(len(e.Name)+len(e.Value))
+	}
+	const refusedBytes = 512
+	sum := int64(len(req.Topics)) * refusedBytes
+	for i := range req.Topics {
+		n := each + 3*len(req.Topics[i].Topic)
+		for _, kv := range req.Topics[i].Configs {
+			if kv.Value != nil {
+				n += 6 * len(*kv.Value)
+			}
+		}
+		if sum+int64(n) > maxAnswer {
+			return i, c.reserve(sum)
+		}
+		sum += int64(n)
+	}
+	return len(req.Topics), c.reserve(sum)
 }
 
 func (b *Broker) createTopic(ctx context.Context, asked *kmsg.CreateTopicsRequestTopic, validateOnly bool, out *kmsg.CreateTopicsResponseTopic) error {

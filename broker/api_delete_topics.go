@@ -18,12 +18,25 @@ import (
 // waits for the groups' shards, so it is done on a goroutine of its own; requests
 // behind it on the same connection may be served before.
 //
+// A topic that is named more than once is INVALID_REQUEST and stays, as in Kafka.
 // Deviation: internal topics are refused with INVALID_TOPIC_EXCEPTION; Kafka
 // deletes them, and loses every group.
 
 func (b *Broker) deleteTopics(c *call, req *kmsg.DeleteTopicsRequest) {
-	b.metadata.reaper.Go(func() { b.deleteAll(c, req) })
+	if err := c.reserve(int64(len(req.Topics)+len(req.TopicNames)) * deletedBytes); err != nil {
+		c.refuse(err)
+		return
+	}
+	unpin := c.pin()
+	b.metadata.reaper.Go(func() {
+		defer unpin()
+		b.deleteAll(c, req)
+	})
 }
+
+// deletedBytes is about how much memory a topic takes in the answer, with the
+// message of an error; its name was counted with the request.
+const deletedBytes = 256
 
 func (b *Broker) deleteAll(c *call, req *kmsg.DeleteTopicsRequest) {
 	resp := kmsg.NewPtrDeleteTopicsResponse()
@@ -33,16 +46,34 @@ func (b *Broker) deleteAll(c *call, req *kmsg.DeleteTopicsRequest) {
 		t.Topic = &name
 		asked = append(asked, t)
 	}
+	seen := make(map[topicKey]int, len(asked))
+	for i := range asked {
+		seen[deletedKey(&asked[i])]++
+	}
+	asked = once(asked, deletedKey)
 	for i := range asked {
 		out := kmsg.NewDeleteTopicsResponseTopic()
 		out.Topic, out.TopicID = asked[i].Topic, asked[i].TopicID
-		if err := b.deleteTopic(c, &asked[i], &out); err != nil {
+		err := error(refuse(kerr.InvalidRequest, "the topic stands in the request more than once"))
+		if seen[deletedKey(&asked[i])] == 1 {
+			err = b.deleteTopic(c, &asked[i], &out)
+		}
+		if err != nil {
 			out.ErrorCode = codeOf(err)
 			out.ErrorMessage = kmsg.StringPtr(truncate(err.Error(), maxMessage))
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
 	c.reply(resp, b.metadata.lsn())
+}
+
+// deletedKey is how a topic is named; one that is named in both ways is refused.
+func deletedKey(t *kmsg.DeleteTopicsRequestTopic) topicKey {
+	k := topicKey{id: t.TopicID}
+	if t.Topic != nil {
+		k.name = *t.Topic
+	}
+	return k
 }
 
 func (b *Broker) deleteTopic(c *call, asked *kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponseTopic) error {

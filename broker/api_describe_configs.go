@@ -18,14 +18,27 @@ import (
 //
 // Topics are described with every setting of Kafka's; the broker with the
 // settings that it has. Other kinds of resources are INVALID_REQUEST.
+//
+// Deviations: a resource that is named more than once is answered once, with what
+// any of them asks for; resources for which an answer has no more room are
+// INVALID_REQUEST.
 
 func (b *Broker) describeConfigs(c *call, req *kmsg.DescribeConfigsRequest) {
 	resp := kmsg.NewPtrDescribeConfigsResponse()
-	for i := range req.Resources {
-		asked := &req.Resources[i]
+	resources := mergeResources(req.Resources)
+	fits, err := b.reserveConfigs(c, req, resources)
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	for i := range resources {
+		asked := &resources[i]
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
 		entries, err := b.entriesOf(asked)
+		if i >= fits {
+			entries, err = nil, refuse(kerr.InvalidRequest, errAnswerSize.Error())
+		}
 		if err != nil {
 			out.ErrorCode = codeOf(err)
 			out.ErrorMessage = kmsg.StringPtr(truncate(err.Error(), maxMessage))
@@ -42,6 +55,77 @@ func (b *Broker) describeConfigs(c *call, req *kmsg.DescribeConfigsRequest) {
 		resp.Resources = append(resp.Resources, out)
 	}
 	c.reply(resp, b.metadata.lsn())
+}
+
+// mergeResources names every resource once, with all settings that are asked of it.
+func mergeResources(list []kmsg.DescribeConfigsRequestResource) []kmsg.DescribeConfigsRequestResource {
+	type key struct {
+		kind kmsg.ConfigResourceType
+		name string
+	}
+	at := make(map[key]int, len(list))
+	kept := list[:0]
+	for _, r := range list {
+		k := key{r.ResourceType, r.ResourceName}
+		i, again := at[k]
+		switch {
+		case !again:
+			at[k] = len(kept)
+			kept = append(kept, r)
+		case r.ConfigNames == nil:
+			kept[i].ConfigNames = nil
+		case kept[i].ConfigNames != nil:
+			kept[i].ConfigNames = append(kept[i].ConfigNames, r.ConfigNames...)
+		}
+	}
+	return kept
+}
+
+// reserveConfigs makes room for the answer, and tells how many of the resources
+// have room in it.
+func (b *Broker) reserveConfigs(c *call, req *kmsg.DescribeConfigsRequest, resources []kmsg.DescribeConfigsRequestResource) (int, error) {
+	const refusedBytes = 512
+	img := b.metadata.image()
+	topic := entriesBytes(req, b.settings.DescribeTopic(nil))
+	sum := int64(len(resources)) * refusedBytes
+	for i := range resources {
+		n := int64(3 * len(resources[i].ResourceName))
+		switch resources[i].ResourceType {
+		case kmsg.ConfigResourceTypeTopic:
+			if t := img.Topic(resources[i].ResourceName); t != nil {
+				n += topic
+				for k, v := range t.Configs {
+					n += int64(8 * (len(k) + len(v)))
+				}
+			}
+		case kmsg.ConfigResourceTypeBroker:
+			n += entriesBytes(req, b.settings.Describe())
+		}
+		if sum+n > maxAnswer {
+			return i, c.reserve(sum)
+		}
+		sum += n
+	}
+	return len(resources), c.reserve(sum)
+}
+
+// entriesBytes is about how much memory settings take in the answer.
+func entriesBytes(req *kmsg.DescribeConfigsRequest, entries []meta.Entry) int64 {
+	const entryBytes = 256
+	n := 0
+	for i := range entries {
+		e := &entries[i]
+		n += entryBytes + 3*(len(e.Name)+len(e.Value))
+		if req.IncludeSynonyms {
+			for _, s := range e.Synonyms {
+				n += entryBytes/2 + 3*(len(s.Name)+len(s.Value))
+			}
+		}
+		if req.IncludeDocumentation {
+			n += 3 * len(e.Doc)
+		}
+	}
+	return int64(n)
 }
 
 func (b *Broker) entriesOf(asked *kmsg.DescribeConfigsRequestResource) ([]meta.Entry, error) {

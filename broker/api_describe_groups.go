@@ -16,17 +16,24 @@ import (
 //
 // Without an authorizer everybody may do everything, and that is what is answered.
 // Deviation: the groups come in the order in which they were asked for (Kafka puts
-// those that do not exist first).
+// those that do not exist first), each once.
 func (h *coordinator) describeGroups(c *call, req *kmsg.DescribeGroupsRequest) {
+	req.Groups = once(req.Groups, func(id *string) string { return *id })
 	results := make([]kmsg.DescribeGroupsResponseGroup, len(req.Groups))
+	unpin := c.pin()
 	all := newGather(len(req.Groups), func(lsn storage.LSN) {
+		unpin()
 		resp := kmsg.NewPtrDescribeGroupsResponse()
 		resp.Version, resp.Groups = c.version, results
 		c.reply(resp, lsn)
 	})
 	for i, id := range req.Groups {
-		h.ask(c.ctx, id, task{
+		h.askPart(c, id, task{
 			step: func(s *shard, _ time.Time) func(storage.LSN) {
+				if err := c.tryReserve(s.core.DescribeBytes(id)); err != nil {
+					results[i] = undescribed(id, noRoomCode(err))
+					return all.done
+				}
 				results[i] = s.core.Describe(c.version, id)
 				if req.IncludeAuthorizedOperations && results[i].ErrorCode == 0 {
 					results[i].AuthorizedOperations = groupOperations
@@ -34,12 +41,17 @@ func (h *coordinator) describeGroups(c *call, req *kmsg.DescribeGroupsRequest) {
 				return all.done
 			},
 			fail: func(code int16) {
-				results[i] = kmsg.NewDescribeGroupsResponseGroup()
-				results[i].Group, results[i].ErrorCode = id, code
+				results[i] = undescribed(id, code)
 				all.done(0)
 			},
 		})
 	}
+}
+
+func undescribed(id string, code int16) kmsg.DescribeGroupsResponseGroup {
+	g := kmsg.NewDescribeGroupsResponseGroup()
+	g.Group, g.ErrorCode = id, code
+	return g
 }
 
 // groupOperations are the bits of the operations on groups: READ (3), DELETE

@@ -21,7 +21,7 @@ import (
 //
 // Deviations: transactions are not served yet; their coordinator is
 // COORDINATOR_NOT_AVAILABLE, with a message that says so, and so is that of
-// share groups.
+// share groups. A key that is named more than once is answered once.
 const (
 	coordinatorOfGroup       = 0
 	coordinatorOfTransaction = 1
@@ -32,6 +32,11 @@ func (h *coordinator) findCoordinator(c *call, req *kmsg.FindCoordinatorRequest)
 	keys := req.CoordinatorKeys
 	if c.version < 4 {
 		keys = []string{req.CoordinatorKey}
+	}
+	keys = once(keys, func(key *string) string { return *key })
+	if err := c.reserve(int64(len(keys)) * 256); err != nil {
+		c.refuse(err)
+		return
 	}
 	lsn, fail := h.findable(c, req.CoordinatorType)
 	found := kmsg.NewFindCoordinatorResponseCoordinator()

@@ -12,7 +12,7 @@ import (
 //
 // Deviations: none.
 func (h *coordinator) heartbeat(c *call, req *kmsg.HeartbeatRequest) {
-	h.ask(c.ctx, req.Group, respond(c,
+	h.ask(c, req.Group, respond(c,
 		func(s *shard, now time.Time) kmsg.Response { return s.core.Heartbeat(now, req) },
 		func(code int16) kmsg.Response {
 			resp := kmsg.NewPtrHeartbeatResponse()

@@ -21,21 +21,23 @@ import (
 // 32,767 bytes are INVALID_REQUEST or INVALID_GROUP_ID (Kafka closes the
 // connection); group.max.size is 1,000 unless set, and bounds the ids given out
 // and not yet used, too; when the broker holds weir.max.groups groups, a new one
-// is GROUP_MAX_SIZE_REACHED; a join that its own sender repeats is answered with
+// is GROUP_MAX_SIZE_REACHED, and so is a member for whose metadata there is no room;
+// ids of groups and instances are at most 1,024 bytes; a join that its own sender repeats is answered with
 // REBALANCE_IN_PROGRESS, not never; a group that a refused or abandoned join would
 // have made is not there (Kafka keeps it, empty, for some minutes); an id that was
 // given to a dynamic member and comes with an instance is UNKNOWN_MEMBER_ID (Kafka:
 // UNKNOWN_SERVER_ERROR). Member lists are in order of joining.
 func (h *coordinator) joinGroup(c *call, req *kmsg.JoinGroupRequest) {
 	from := group.Client{ID: c.clientID, Host: c.host}
-	h.ask(c.ctx, req.Group, parkable(c,
+	memberID := req.MemberID // the request itself must not be kept while the answer waits
+	h.ask(c, req.Group, parkable(c,
 		func(s *shard, now time.Time, tok group.Token) {
 			s.admit()
 			s.core.Join(now, tok, from, req)
 		},
 		func(code int16) kmsg.Response {
 			resp := kmsg.NewPtrJoinGroupResponse()
-			resp.Version, resp.ErrorCode, resp.MemberID, resp.Generation = c.version, code, req.MemberID, -1
+			resp.Version, resp.ErrorCode, resp.MemberID, resp.Generation = c.version, code, memberID, -1
 			return resp
 		}))
 }

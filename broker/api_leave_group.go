@@ -13,7 +13,7 @@ import (
 //
 // Deviations: none.
 func (h *coordinator) leaveGroup(c *call, req *kmsg.LeaveGroupRequest) {
-	h.ask(c.ctx, req.Group, respond(c,
+	h.ask(c, req.Group, respond(c,
 		func(s *shard, now time.Time) kmsg.Response { return s.core.Leave(now, req) },
 		func(code int16) kmsg.Response {
 			resp := kmsg.NewPtrLeaveGroupResponse()

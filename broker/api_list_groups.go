@@ -36,11 +36,16 @@ func (h *coordinator) listGroups(c *call, req *kmsg.ListGroupsRequest) {
 		slices.SortFunc(resp.Groups, func(a, b kmsg.ListGroupsResponseGroup) int { return strings.Compare(a.Group, b.Group) })
 		c.reply(resp, lsn)
 	})
+	states, types := filterOf(req.StatesFilter), filterOf(req.TypesFilter)
 	for i, s := range shards {
 		s.send(c.ctx, task{
 			step: func(s *shard, _ time.Time) func(storage.LSN) {
+				if err := c.tryReserve(s.core.ListBytes()); err != nil {
+					codes[i] = noRoomCode(err)
+					return all.done
+				}
 				lists[i] = slices.DeleteFunc(s.core.List(), func(g kmsg.ListGroupsResponseGroup) bool {
-					return !wanted(req.StatesFilter, g.GroupState) || !wanted(req.TypesFilter, g.GroupType)
+					return !wanted(states, g.GroupState) || !wanted(types, g.GroupType)
 				})
 				return all.done
 			},
@@ -52,6 +57,18 @@ func (h *coordinator) listGroups(c *call, req *kmsg.ListGroupsRequest) {
 	}
 }
 
-func wanted(filter []string, value string) bool {
-	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
+// filterOf is what a filter lets pass; nil lets all pass.
+func filterOf(words []string) map[string]bool {
+	if len(words) == 0 {
+		return nil
+	}
+	filter := map[string]bool{}
+	for _, w := range words {
+		filter[strings.ToLower(w)] = true
+	}
+	return filter
+}
+
+func wanted(filter map[string]bool, value string) bool {
+	return filter == nil || filter[strings.ToLower(value)]
 }

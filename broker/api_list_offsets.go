@@ -18,7 +18,8 @@ import (
 //
 // Nothing behind the high watermark is told, and with read_committed nothing
 // behind the last stable offset. There is no tiered storage: the earliest local
-// offset is the log start, latest tiered and earliest pending upload are -1.
+// offset is the log start, latest tiered and earliest pending upload are -1. A
+// partition that is named more than once is INVALID_REQUEST, as in Kafka.
 
 const (
 	offsetLatest          = -1
@@ -31,6 +32,11 @@ const (
 
 func (b *Broker) listOffsets(c *call, req *kmsg.ListOffsetsRequest) {
 	resp := kmsg.NewPtrListOffsetsResponse()
+	again, n := repeated(req)
+	if err := c.reserve(int64(n) * listedBytes); err != nil {
+		c.refuse(err)
+		return
+	}
 	for i := range req.Topics {
 		asked := &req.Topics[i]
 		t := b.metadata.topic(asked.Topic)
@@ -41,7 +47,9 @@ func (b *Broker) listOffsets(c *call, req *kmsg.ListOffsetsRequest) {
 			p := kmsg.NewListOffsetsResponseTopicPartition()
 			p.Partition = q.Partition
 			p.Offset, p.Timestamp, p.LeaderEpoch = -1, -1, -1
-			if err := b.listOffset(c, req, t, q, &p); err != nil {
+			if again[listed{asked.Topic, q.Partition}] {
+				p.ErrorCode = kerr.InvalidRequest.Code
+			} else if err := b.listOffset(c, req, t, q, &p); err != nil {
 				p.ErrorCode = codeOf(err)
 				p.Offset, p.Timestamp, p.LeaderEpoch = -1, -1, -1
 			}
@@ -51,6 +59,39 @@ func (b *Broker) listOffsets(c *call, req *kmsg.ListOffsetsRequest) {
 	}
 	// High watermarks are durable; topics that are not there may wait.
 	c.reply(resp, b.metadata.lsn())
+}
+
+// listedBytes is about how much memory a partition takes in the answer.
+const listedBytes = 192
+
+type listed struct {
+	topic     string
+	partition int32
+}
+
+// repeated finds the partitions that a request names more than once, and counts
+// the elements of its answer.
+func repeated(req *kmsg.ListOffsetsRequest) (again map[listed]bool, n int) {
+	n = len(req.Topics)
+	for i := range req.Topics {
+		n += len(req.Topics[i].Partitions)
+	}
+	if n <= 2 {
+		return nil, n
+	}
+	seen := make(map[listed]bool, n)
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		for k := range t.Partitions {
+			key := listed{t.Topic, t.Partitions[k].Partition}
+			if _, ok := seen[key]; ok {
+				seen[key] = true
+			} else {
+				seen[key] = false
+			}
+		}
+	}
+	return seen, n
 }
 
 // lowestListVersion is the first version that knows a special timestamp.

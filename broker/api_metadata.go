@@ -23,7 +23,8 @@ import (
 // Topics that do not exist are created when both auto.create.topics.enable and
 // the request say so. Kafka answers UNKNOWN_TOPIC_OR_PARTITION or
 // LEADER_NOT_AVAILABLE then, and the client asks again; here the topic is in the
-// answer, which waits until its creation is durable.
+// answer, which waits until its creation is durable. A topic that is named more
+// than once is answered once, as by Kafka.
 
 // noOperations says that authorized operations were not asked for.
 const noOperations = math.MinInt32
@@ -35,6 +36,13 @@ func (b *Broker) metadataRequest(c *call, req *kmsg.MetadataRequest) {
 	cluster := img.ClusterID()
 	resp.ClusterID, resp.ControllerID = &cluster, b.settings.NodeID
 	all := req.Topics == nil || c.version == 0 && len(req.Topics) == 0
+	if !all {
+		req.Topics = once(req.Topics, metadataKey)
+	}
+	if err := c.reserve(b.metadataBytes(img, req.Topics, all)); err != nil {
+		c.refuse(err)
+		return
+	}
 	if all {
 		topics := img.Topics()
 		resp.Topics = make([]kmsg.MetadataResponseTopic, 0, len(topics))
@@ -50,6 +58,37 @@ func (b *Broker) metadataRequest(c *call, req *kmsg.MetadataRequest) {
 		resp.Topics = append(resp.Topics, b.findTopic(c, &req.Topics[i], create))
 	}
 	c.reply(resp, b.metadata.lsn())
+}
+
+// metadataKey is by what a topic is asked for.
+func metadataKey(t *kmsg.MetadataRequestTopic) topicKey {
+	if t.Topic == nil || t.TopicID != ([16]byte{}) {
+		return topicKey{id: t.TopicID}
+	}
+	return topicKey{name: *t.Topic}
+}
+
+// metadataBytes is about how much memory the answer takes until it is written.
+func (b *Broker) metadataBytes(img *meta.Image, asked []kmsg.MetadataRequestTopic, all bool) int64 {
+	const topicBytes, partitionBytes = 256, 256
+	if all {
+		return int64(img.TopicCount())*topicBytes + int64(img.PartitionCount())*partitionBytes
+	}
+	n := int64(0)
+	for i := range asked {
+		key := metadataKey(&asked[i])
+		t := img.TopicByID(key.id)
+		if key.name != "" {
+			t = img.Topic(key.name)
+		}
+		n += int64(topicBytes + 3*len(key.name))
+		if t != nil {
+			n += int64(t.Partitions) * partitionBytes
+		} else if b.settings.AutoCreateTopics {
+			n += int64(b.settings.NumPartitions) * partitionBytes
+		}
+	}
+	return n
 }
 
 func (b *Broker) brokerOf(c *call) kmsg.MetadataResponseBroker {

@@ -20,9 +20,11 @@ import (
 // Deviations: a partition that the topic does not have is
 // UNKNOWN_TOPIC_OR_PARTITION (Kafka checks the topic only), so that what clients
 // invent takes no room; when the broker holds weir.max.groups groups, a commit
-// that would make one is POLICY_VIOLATION.
+// that would make one is POLICY_VIOLATION. A partition that is named more than once
+// makes one record, of its last offset. A request whose records are too large for
+// one act is INVALID_COMMIT_OFFSET_SIZE as a whole.
 func (h *coordinator) offsetCommit(c *call, req *kmsg.OffsetCommitRequest) {
-	h.ask(c.ctx, req.Group, respond(c,
+	h.ask(c, req.Group, respond(c,
 		func(s *shard, now time.Time) kmsg.Response {
 			s.admit()
 			// The topics are looked up here, on the shard's goroutine: once a topic's

@@ -21,14 +21,18 @@ import (
 //	v10  topic ids instead of names (KIP-848)
 //
 // A group or an offset that does not exist is no error: offset -1, metadata "".
-// Deviations: none.
+// Deviation: a group, a topic or a partition that is named more than once is
+// answered once, with all that is asked of it.
 func (h *coordinator) offsetFetch(c *call, req *kmsg.OffsetFetchRequest) {
 	groups := req.Groups
 	if c.version < 8 {
 		groups = []kmsg.OffsetFetchRequestGroup{oldFetch(req)}
 	}
+	groups = mergeGroups(groups)
+	unpin := c.pin()
 	results := make([]kmsg.OffsetFetchResponseGroup, len(groups))
 	all := newGather(len(groups), func(lsn storage.LSN) {
+		unpin()
 		resp := kmsg.NewPtrOffsetFetchResponse()
 		resp.Version = c.version
 		if c.version >= 8 {
@@ -40,8 +44,12 @@ func (h *coordinator) offsetFetch(c *call, req *kmsg.OffsetFetchRequest) {
 	})
 	for i := range groups {
 		g := &groups[i]
-		h.ask(c.ctx, g.Group, task{
+		h.askPart(c, g.Group, task{
 			step: func(s *shard, _ time.Time) func(storage.LSN) {
+				if err := c.tryReserve(s.core.FetchBytes(g)); err != nil {
+					results[i] = failedFetch(g, noRoomCode(err))
+					return all.done
+				}
 				results[i] = s.fetch(c.version, g)
 				return all.done
 			},
@@ -51,6 +59,25 @@ func (h *coordinator) offsetFetch(c *call, req *kmsg.OffsetFetchRequest) {
 			},
 		})
 	}
+}
+
+// mergeGroups names every group once; null topics are all.
+func mergeGroups(list []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroup {
+	at := make(map[string]int, len(list))
+	kept := list[:0]
+	for _, g := range list {
+		i, again := at[g.Group]
+		switch {
+		case !again:
+			at[g.Group] = len(kept)
+			kept = append(kept, g)
+		case g.Topics == nil:
+			kept[i].Topics = nil
+		case kept[i].Topics != nil:
+			kept[i].Topics = append(kept[i].Topics, g.Topics...)
+		}
+	}
+	return kept
 }
 
 // oldFetch is a request before v8 in the form of the later ones.

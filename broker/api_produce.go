@@ -44,6 +44,10 @@ type produceRequest struct {
 	failed        bool
 }
 
+// answeredBytes is about how much a partition takes in the answer, while its
+// buffer grows: what most errors say is short.
+const answeredBytes = 256
+
 var errAcksZero = errors.New("a partition could not be appended with acks=0: closing tells the client")
 
 func (b *Broker) produce(c *call, body []byte) error {
@@ -52,8 +56,12 @@ func (b *Broker) produce(c *call, body []byte) error {
 	p.transactional = r.str() != nil
 	p.acks = r.int16()
 	r.int32() // timeout: nothing here waits for replicas
-	if !p.wellFormed(r) {
+	partitions, ok := p.wellFormed(r)
+	if !ok {
 		return errUndecodable
+	}
+	if err := c.reserve(int64(partitions) * answeredBytes); err != nil {
+		return err
 	}
 	if p.acks == 1 {
 		p.level = storage.Written
@@ -79,11 +87,12 @@ func (b *Broker) produce(c *call, body []byte) error {
 }
 
 // wellFormed goes over the whole request before anything of it is done: what
-// cannot be parsed has no effect.
-func (p *produceRequest) wellFormed(r wireReader) bool {
+// cannot be parsed has no effect. It counts the partitions.
+func (p *produceRequest) wellFormed(r wireReader) (partitions int, ok bool) {
 	for range r.array(p.topicBytes()) {
 		p.topicKey(&r)
 		for range r.array(5) {
+			partitions++
 			r.int32()
 			r.bytes()
 			r.tags(nil)
@@ -91,7 +100,7 @@ func (p *produceRequest) wellFormed(r wireReader) bool {
 		r.tags(nil)
 	}
 	r.tags(nil)
-	return !r.bad
+	return partitions, !r.bad
 }
 
 // topicBytes is the least that a topic takes in a request.
@@ -170,15 +179,20 @@ func (b *Broker) appendBatch(p *produceRequest, t *topic, n int32, records []byt
 		log = t.partition(n)
 	}
 	if log == nil {
-		p.lsn = max(p.lsn, b.metadata.lsn())
+		p.tell(b.metadata.lsn())
 		return p.noPartition(t)
 	}
 	if t.Internal {
+		p.tell(b.metadata.lsn())
 		return refuse(kerr.InvalidTopicException, "clients may not write to internal topics")
 	}
 	batchView, err := p.validate(t, records, out)
 	if err != nil {
 		return err
+	}
+	if batchView.ProducerID() >= 0 {
+		// Before the commit: its refusal speaks of the batches before it.
+		p.level = storage.Durable
 	}
 	commit := &p.c.conn.commit
 	commit[0] = storage.Append{Partition: log, Batches: batchView}
@@ -187,18 +201,24 @@ func (b *Broker) appendBatch(p *produceRequest, t *topic, n int32, records []byt
 	commit[0] = storage.Append{} // an idle connection must not keep its last request
 	if err != nil {
 		p.lsn = max(p.lsn, log.LastLSN())
+		if errors.Is(err, storage.ErrDeleted) {
+			p.tell(b.metadata.lsn())
+		}
 		return err
 	}
 	p.lsn = max(p.lsn, lsn)
-	if batchView.ProducerID() >= 0 {
-		p.level = storage.Durable
-	}
 	out.base = base
 	if p.version >= 5 {
 		out.start = log.Offsets().Start
 	}
 	t.metrics.produced(batchView)
 	return nil
+}
+
+// tell has the answer wait until lsn is durable, whatever the acks: it says which
+// topics there are, and that must not be taken back.
+func (p *produceRequest) tell(lsn storage.LSN) {
+	p.lsn, p.level = max(p.lsn, lsn), storage.Durable
 }
 
 func (p *produceRequest) noPartition(t *topic) error {

@@ -16,7 +16,7 @@ import (
 // The answer comes when the leader's assignment is durable. Deviation: a sync
 // that its own sender repeats is answered with REBALANCE_IN_PROGRESS, not never.
 func (h *coordinator) syncGroup(c *call, req *kmsg.SyncGroupRequest) {
-	h.ask(c.ctx, req.Group, parkable(c,
+	h.ask(c, req.Group, parkable(c,
 		func(s *shard, now time.Time, tok group.Token) { s.core.Sync(now, tok, req) },
 		func(code int16) kmsg.Response {
 			resp := kmsg.NewPtrSyncGroupResponse()

@@ -39,6 +39,7 @@ type Broker struct {
 	metrics     *metrics
 	budget      *budget // of requests being read
 	decoding    *budget // of what decoding them may allocate
+	answers     *budget // of answers being made, and waiting to be written
 	slots       slotPool
 
 	ctx      context.Context // of all connections; ends when Shutdown has no more time
@@ -71,6 +72,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		cfg: cfg, settings: settings, logger: cfg.Logger,
 		budget:   newBudget(settings.MaxInflightBytes),
 		decoding: newBudget(settings.MaxInflightBytes),
+		answers:  newBudget(answersTotal),
 		sessions: newSessionCache(settings.FetchSessions, cfg.Now, cfg.Random),
 		metrics:  newMetrics(),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
@@ -136,6 +138,8 @@ func (b *Broker) load(ctx context.Context) error {
 			return b.settings.NodeID, c.conn.advertise.host, c.conn.advertise.port
 		},
 		settings: &b.settings, now: b.cfg.Now, random: b.cfg.Random, logger: b.logger, failed: failed,
+		panicked: func(any, []byte) { b.metrics.panics.Inc() },
+		frame:    b.cfg.JournalFileBytes,
 	})
 	m.dropOffsets = b.coordinator.deleteTopic
 	if err := b.coordinator.load(ctx); err != nil {

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// budget bounds the bytes that all connections together hold for requests. It
+// budget bounds the bytes that all connections together hold for something. It
 // is first come, first served, so that a large request is not starved by small
 // ones.
 type budget struct {
@@ -43,6 +43,17 @@ func (b *budget) acquire(ctx context.Context, n int64) error {
 		b.giveUp(w)
 		return ctx.Err()
 	}
+}
+
+// try takes n bytes if they are free, whoever waits for more.
+func (b *budget) try(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.used+n > b.total {
+		return false
+	}
+	b.mu.used += n
+	return true
 }
 
 // giveUp takes a waiter out of the line, or gives back what it was just granted.

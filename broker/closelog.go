@@ -61,13 +61,13 @@ func closeReason(err error) string {
 		return "unserved"
 	case errors.Is(err, errUndecodable):
 		return "undecodable"
-	case errors.Is(err, errFrameSize):
+	case errors.Is(err, errFrameSize), errors.Is(err, errAnswerSize):
 		return "size"
 	case errors.Is(err, errIdle):
 		return "idle"
 	case errors.Is(err, errSlow):
 		return "slow"
-	case errors.Is(err, errBusy):
+	case errors.Is(err, errBusy), errors.Is(err, errNoRoom):
 		return "memory"
 	case errors.Is(err, errAcksZero):
 		return "acks0"

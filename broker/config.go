@@ -75,5 +75,9 @@ func (c *Config) complete() (meta.Settings, storage.Durability, error) {
 	if err != nil {
 		return meta.Settings{}, 0, fmt.Errorf("broker: %w", err)
 	}
+	if n := len(settings.AdvertisedListeners); n > 1 {
+		return meta.Settings{}, 0, fmt.Errorf("broker: %w: advertised.listeners has %d entries; listeners have no names here, "+
+			"so give the one that all clients can reach, or none: each client is then told the address that it came by", meta.ErrInvalidConfig, n)
+	}
 	return settings, durability, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,12 @@ type conn struct {
 	hurry     chan struct{} // closed: write what is ready, wait for nobody
 	pending   atomic.Int64  // bytes of answers not yet written
 	drained   chan struct{} // has a token when pending went down
+	counted   struct {
+		sync.Mutex
+		bytes  int64 // of pending, counted in the broker's budget of answers
+		closed bool
+		any    atomic.Bool // bytes is not 0; may be read without the lock
+	}
 }
 
 func newConn(b *Broker, nc net.Conn, advertise endpoint) *conn {
@@ -197,11 +204,22 @@ func (c *conn) run(s *slot, body []byte) error {
 		if err := c.b.decoding.acquire(c.ctx, n); err != nil {
 			return err
 		}
-		defer c.b.decoding.release(n)
+		s.decoding = n
 	}
+	served := false
+	defer func() {
+		if s.decoding > 0 {
+			c.b.decoding.release(s.decoding)
+			s.decoding = 0
+		}
+		if n := s.charged.Load(); n > 0 && (!served || s.silent) {
+			c.b.answers.release(s.charged.Swap(0)) // nothing is going to be answered
+		}
+	}()
 	if err := s.api.handler(&s.call, body); err != nil {
 		return fmt.Errorf("%s v%d: %w", s.api.name(), s.call.version, err)
 	}
+	served = true
 	return nil
 }
 
@@ -213,12 +231,6 @@ func (c *conn) enqueue(s *slot) error {
 	case <-c.ctx.Done():
 		return c.ctx.Err()
 	}
-}
-
-// answered is called when a slot is filled.
-func (c *conn) answered(s *slot) {
-	c.pending.Add(int64(len(s.buf)))
-	s.ready <- struct{}{}
 }
 
 // unservedError: the key or the version is not in the table. Kafka closes the

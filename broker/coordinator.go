@@ -36,6 +36,8 @@ type coordinator struct {
 	cfg      coordinatorConfig
 	core     group.Config // what each shard's core is made with
 	groups   atomic.Int64 // of all shards, against weir.max.groups
+	memory   atomic.Int64 // of what the members in all shards have sent
+	batch    int          // bytes of records after which a shard appends them
 	shards   atomic.Pointer[[]*shard]
 	ctx      context.Context // ends with close
 	cancel   context.CancelFunc
@@ -57,6 +59,8 @@ type coordinatorConfig struct {
 	random    io.Reader // 16 bytes for each member id
 	logger    *slog.Logger
 	panicked  func(p any, stack []byte) // optional: counts a panic of a shard, which is logged
+	frame     int64                     // the journal's file size, which bounds an append; 0: the default, 64 MiB
+	memory    int64                     // optional: bytes of what members send that are kept; 0: group's default
 	failed    <-chan struct{}           // optional; closed when only what is durable shall be told from then on
 }
 
@@ -83,6 +87,11 @@ func newCoordinator(cfg coordinatorConfig) *coordinator {
 	c := &coordinator{cfg: cfg, starting: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	s := cfg.settings
+	if cfg.frame == 0 {
+		cfg.frame = 64 << 20
+	}
+	// What a shard gathers and what one step adds to it fit into one frame.
+	c.batch = int(min(offsetsBatchBytes, cfg.frame/4))
 	c.core = group.Config{
 		NewMemberID:           c.newMemberID,
 		InitialRebalanceDelay: s.GroupInitialRebalanceDelay,
@@ -91,6 +100,9 @@ func newCoordinator(cfg coordinatorConfig) *coordinator {
 		MaxSize:               s.GroupMaxSize,
 		MaxOffsetMetadata:     s.OffsetMetadataMaxBytes,
 		OffsetsRetention:      s.OffsetsRetention,
+		MaxRecord:             int(min(32<<20, cfg.frame/2)),
+		MaxMemory:             cfg.memory,
+		Memory:                func(n int64) int64 { return c.memory.Add(n) },
 	}
 	return c
 }
@@ -191,14 +203,40 @@ func groupPartition(groupID string, partitions int32) int32 {
 	return max(h, -h) % partitions
 }
 
-// ask has the shard of a group do a task, or fails it with NOT_COORDINATOR.
-func (c *coordinator) ask(ctx context.Context, groupID string, t task) {
+// ask has the shard of a group do the task that answers a call, or fails it with
+// NOT_COORDINATOR. A large request counts in the budget of decoding until its task
+// is done, so that those which wait in mailboxes are bounded together.
+func (c *coordinator) ask(call *call, groupID string, t task) {
+	unpin := call.pin()
+	step, fail := t.step, t.fail
+	t.step = func(s *shard, now time.Time) func(storage.LSN) {
+		defer unpin()
+		return step(s, now)
+	}
+	t.fail = func(code int16) {
+		unpin()
+		fail(code)
+	}
+	c.askPart(call, groupID, t)
+}
+
+// askPart is ask for one of several tasks of a call, which is pinned already.
+func (c *coordinator) askPart(call *call, groupID string, t task) {
 	s := c.shardOf(groupID)
 	if s == nil {
 		t.fail(kerr.NotCoordinator.Code)
 		return
 	}
-	s.send(ctx, t)
+	s.send(call.ctx, t)
+}
+
+// noRoomCode is the code for what an answer has no room for: clients try again
+// later, unless it is too large at any time.
+func noRoomCode(err error) int16 {
+	if errors.Is(err, errAnswerSize) {
+		return kerr.InvalidRequest.Code
+	}
+	return kerr.CoordinatorNotAvailable.Code
 }
 
 // deleteTopic removes all offsets of a topic, in one frame with its deletion:

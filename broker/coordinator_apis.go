@@ -17,7 +17,7 @@ func (h *coordinator) apis() []api {
 		{key: kmsg.OffsetFetch, min: 1, max: 10, limit: 4 * mib, cost: 32, acl: "Describe Group, Describe Topic", throttle: throttleRequest, handler: decoded(h.offsetFetch)},
 		{key: kmsg.FindCoordinator, min: 0, max: 6, limit: 256 * kib, cost: 16, acl: "Describe Group, Describe TransactionalId", throttle: throttleRequest, handler: decoded(h.findCoordinator)},
 		{key: kmsg.JoinGroup, min: 0, max: 9, limit: 16 * mib, cost: 24, acl: "Read Group", throttle: throttleRequest, handler: decoded(h.joinGroup)},
-		{key: kmsg.Heartbeat, min: 0, max: 4, limit: 256 * kib, acl: "Read Group", throttle: throttleRequest, handler: decoded(h.heartbeat)},
+		{key: kmsg.Heartbeat, min: 0, max: 4, limit: 256 * kib, cost: 16, acl: "Read Group", throttle: throttleRequest, handler: decoded(h.heartbeat)},
 		{key: kmsg.LeaveGroup, min: 0, max: 5, limit: mib, cost: 24, acl: "Read Group", throttle: throttleRequest, handler: decoded(h.leaveGroup)},
 		{key: kmsg.SyncGroup, min: 0, max: 5, limit: 32 * mib, cost: 24, acl: "Read Group", throttle: throttleRequest, handler: decoded(h.syncGroup)},
 		{key: kmsg.DescribeGroups, min: 0, max: 6, limit: 256 * kib, cost: 16, acl: "Describe Group", throttle: throttleRequest, handler: decoded(h.describeGroups)},

@@ -37,7 +37,10 @@ func holdTask(topic string, parts chan<- holdResult, outcome <-chan heldOutcome)
 // gives up, so the wait ends.
 func (s *shard) stand(t task) {
 	if s.core == nil {
-		t.fail(kerr.CoordinatorNotAvailable.Code)
+		if s.standing != nil { // else it was failed when the core was thrown away
+			s.standing = nil
+			t.fail(kerr.CoordinatorNotAvailable.Code)
+		}
 		return
 	}
 	s.core.DropTopic(s.coord.cfg.now(), t.hold.topic)
@@ -46,6 +49,7 @@ func (s *shard) stand(t task) {
 	if len(out.Records) > 0 {
 		r.appends = []storage.Append{s.log.part(out.Records, s.coord.cfg.now())}
 	}
+	s.standing = nil
 	t.hold.parts <- r
 	end := <-t.hold.outcome
 	switch {

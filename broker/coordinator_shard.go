@@ -54,14 +54,15 @@ type shard struct {
 	loaded  chan struct{} // closed after the first load
 	loadErr error         // of the first load
 
-	core    *group.Core // nil while the shard could not be rebuilt
-	lsn     storage.LSN // of the newest record
-	tokens  group.Token
-	waiters map[group.Token]waiter
-	counted int64       // groups that are counted in coord.groups
-	doing   []stepped   // not yet answered
-	timer   *time.Timer // the core's deadline, or the next try to rebuild
-	retryAt time.Time   // before which the core is not rebuilt
+	core     *group.Core // nil while the shard could not be rebuilt
+	lsn      storage.LSN // of the newest record
+	tokens   group.Token
+	waiters  map[group.Token]waiter
+	counted  int64            // groups that are counted in coord.groups
+	doing    []stepped        // not yet answered
+	timer    *time.Timer      // the core's deadline, or the next try to rebuild
+	retryAt  time.Time        // before which the core is not rebuilt
+	standing func(code int16) // fails the hold that is being done; nil when its parts are given
 }
 
 func newShard(c *coordinator, number int32, log shardLog) *shard {
@@ -159,6 +160,12 @@ func (s *shard) failAll(code int16) {
 // load builds the core from the log.
 func (s *shard) load() error {
 	core := group.New(s.coord.core)
+	taken := false
+	defer func() {
+		if !taken {
+			s.coord.memory.Add(-core.Held())
+		}
+	}()
 	skipped := 0
 	lsn, err := s.log.replay(s.coord.ctx, func(key, value []byte) error {
 		err := core.Replay(key, value)
@@ -176,7 +183,7 @@ func (s *shard) load() error {
 	if skipped > 0 {
 		s.logger.Warn("records of unknown kinds were passed over", "records", skipped)
 	}
-	s.core, s.lsn = core, lsn
+	s.core, s.lsn, taken = core, lsn, true
 	core.Ready(s.coord.cfg.now())
 	s.flush()
 	return nil
@@ -208,12 +215,13 @@ func (s *shard) due() {
 func (s *shard) steps(t task) {
 	for n := 1; ; n++ {
 		if t.hold != nil {
+			s.standing = t.fail
 			s.flush()
 			s.stand(t)
 			return
 		}
 		s.step(t)
-		if n == maxSteps || s.core != nil && s.core.Pending() >= offsetsBatchBytes {
+		if n == maxSteps || s.core != nil && s.core.Pending() >= s.coord.batch {
 			break
 		}
 		select {
@@ -278,6 +286,12 @@ func (s *shard) answer(replies []group.Reply) {
 	for _, r := range replies {
 		w := s.waiters[r.Token]
 		delete(s.waiters, r.Token)
+		if join, ok := r.Response.(*kmsg.JoinGroupResponse); ok {
+			if err := w.call.tryReserve(joinBytes(join)); err != nil {
+				w.call.refuse(err)
+				continue
+			}
+		}
 		w.call.reply(r.Response, s.lsn)
 	}
 }
@@ -300,6 +314,13 @@ func (s *shard) discard() {
 	}
 	s.doing = nil
 	s.failAll(code)
+	if fail := s.standing; fail != nil {
+		s.standing = nil
+		fail(code) // the deleter, who holds the metadata store's token, goes on
+	}
+	if s.core != nil {
+		s.coord.memory.Add(-s.core.Held())
+	}
 	s.core = nil
 	s.coord.groups.Add(-s.counted)
 	s.counted = 0

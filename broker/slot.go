@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirstream/weir/internal/storage"
@@ -19,6 +20,13 @@ type slot struct {
 	buf   []byte // the answer, size field and all
 	lsn   storage.LSN
 	level storage.Level
+	// refused: the connection ends instead of answering.
+	refused error
+	// asked is what the answer is going to take, by estimate, and charged how much
+	// of that is counted in the broker's budget.
+	asked, charged atomic.Int64
+	// decoding is how much is counted for what decoding may have allocated.
+	decoding int64
 	// silent: there is no answer (acks=0).
 	silent bool
 	// acked lists where in buf the partitions of a Produce answer stand that say

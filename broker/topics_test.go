@@ -260,6 +260,7 @@ func TestPitfall08ListOffsets(t *testing.T) {
 
 func TestDescribeConfigs(t *testing.T) {
 	b := brokertest.Start(t, brokertest.WithSettings(map[string]string{"log.segment.bytes": "2097152"}))
+	createTopic(t, b, "u", 1)
 	createTopic(t, b, "t", 1, "retention.ms", "1000")
 	c := dial(t, b)
 	for v := int16(1); v <= 4; v++ {
@@ -270,7 +271,7 @@ func TestDescribeConfigs(t *testing.T) {
 			{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "1"},
 			{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "absent"},
 			{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "2"},
-			{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t", ConfigNames: []string{"segment.bytes"}},
+			{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "u", ConfigNames: []string{"segment.bytes"}},
 		}
 		rs := ask[*kmsg.DescribeConfigsResponse](c, req).Resources
 		if rs[0].ErrorCode != 0 || rs[1].ErrorCode != 0 || rs[2].ErrorCode != kerr.UnknownTopicOrPartition.Code || rs[3].ErrorCode != kerr.InvalidRequest.Code {

@@ -37,6 +37,7 @@ var errAbandoned = errors.New("connection is closing, the answer was not ready")
 
 func (c *conn) writeLoop() {
 	defer c.b.connClosed(c)
+	defer c.uncountAll()
 	defer c.net.Close()
 	defer c.cancel()
 	w := &answerWriter{c: c}
@@ -92,6 +93,9 @@ func (w *answerWriter) answer(s *slot) error {
 	}
 	if err := w.await(s); err != nil {
 		return err
+	}
+	if s.refused != nil {
+		return s.refused
 	}
 	if err := w.waitFor(s); err != nil {
 		if s.api.key != kmsg.Produce || !errors.Is(err, storage.ErrStorage) {
@@ -217,7 +221,7 @@ func (w *answerWriter) keep(out []byte) {
 
 // wrote tells the reader that answers have left.
 func (w *answerWriter) wrote() {
-	w.c.pending.Add(-w.outDone)
+	w.c.uncount(w.outDone)
 	w.outDone = 0
 	select {
 	case w.c.drained <- struct{}{}:
@@ -232,6 +236,11 @@ func (w *answerWriter) send(p []byte) error {
 	if w.deadline.Sub(now) < idle/2 {
 		w.deadline = now.Add(idle)
 		_ = w.c.net.SetWriteDeadline(w.deadline) // fails only on a closed connection, as the write then does
+		select {
+		case <-w.c.hurry: // the reader may just have set this one, which counts
+			_ = w.c.net.SetWriteDeadline(now.Add(lastWords))
+		default:
+		}
 	}
 	_, err := w.c.net.Write(p)
 	return err

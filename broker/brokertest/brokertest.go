@@ -58,7 +58,7 @@ func Start(t testing.TB, opts ...Option) *Broker {
 	b := &Broker{t: t, disk: vfs.NewMem()}
 	b.config = broker.Config{
 		Dir: dir, Settings: map[string]string{}, Version: "test",
-		JournalFileBytes: 1 << 20, CheckpointBytes: 2 << 20,
+		JournalFileBytes: 4 << 20, CheckpointBytes: 2 << 20,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	for _, o := range opts {

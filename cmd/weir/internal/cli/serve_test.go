@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -290,4 +291,59 @@ func FuzzConfigFile(f *testing.F) {
 	f.Add("# c\n")
 	f.Add("&a [*a]")
 	f.Fuzz(func(_ *testing.T, s string) { _, _ = parseServeFile([]byte(s)) })
+}
+
+// TestNoTopicIsUnknownWhileStarting: a client that connects while the broker
+// still recovers is answered when all topics are known, and not before.
+func TestNoTopicIsUnknownWhileStarting(t *testing.T) {
+	dir, _ := filled(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	recovering, finish := make(chan struct{}), make(chan struct{})
+	reader, writer := io.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, reader) }()
+	a := &app{
+		Env: Env{Stdout: writer, Stderr: io.Discard},
+		open: func(ctx context.Context, o serveOptions, logger *slog.Logger) (embedded, error) {
+			close(recovering)
+			<-finish
+			return openBroker(ctx, o, logger)
+		},
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		served <- a.serve(ctx, serveOptions{Data: dir, Listen: []string{address}, Durability: "sync"})
+	}()
+	<-recovering
+	connected := make(chan struct{})
+	once := sync.OnceFunc(func() { close(connected) })
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		once()
+		return c, err
+	}
+	listed := make(chan result, 1)
+	go func() { listed <- run(t.Context(), Env{Dial: dial}, "topic", "describe", "orders", "-b", address) }()
+	<-connected
+	select {
+	case r := <-listed:
+		t.Errorf("answered while it recovers: code %d, said %q", r.code, r.errOut)
+	default:
+	}
+	close(finish)
+	if r := <-listed; r.code != ExitOK {
+		t.Errorf("code %d, said %q", r.code, r.errOut)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	_ = writer.Close()
 }

@@ -39,6 +39,7 @@ func (e *FormatError) Error() string {
 type fileHead struct {
 	seq         uint64
 	incarnation uint32
+	length      uint64 // of the file, in bytes, durable before it is used; 0: nobody says
 }
 
 func (h fileHead) encode() []byte {
@@ -47,6 +48,7 @@ func (h fileHead) encode() []byte {
 	binary.BigEndian.PutUint32(b[8:], formatVersion)
 	binary.BigEndian.PutUint32(b[12:], h.incarnation)
 	binary.BigEndian.PutUint64(b[16:], h.seq)
+	binary.BigEndian.PutUint64(b[28:], h.length)
 	binary.BigEndian.PutUint32(b[24:], sumFileHead(b))
 	return b
 }
@@ -69,7 +71,9 @@ func decodeFileHead(b []byte) (fileHead, error) {
 	if v := binary.BigEndian.Uint32(b[8:]); v != formatVersion {
 		return fileHead{}, &FormatError{Found: v, Supported: formatVersion}
 	}
-	return fileHead{seq: binary.BigEndian.Uint64(b[16:]), incarnation: binary.BigEndian.Uint32(b[12:])}, nil
+	return fileHead{
+		seq: binary.BigEndian.Uint64(b[16:]), incarnation: binary.BigEndian.Uint32(b[12:]), length: binary.BigEndian.Uint64(b[28:]),
+	}, nil
 }
 
 func (j *Journal) fileName(seq uint64) string {
@@ -173,7 +177,14 @@ func (j *Journal) useFile(seq uint64, incarnation uint32) (openFile, error) {
 	if err != nil {
 		return openFile{}, err
 	}
-	_, err = f.WriteAt(fileHead{seq: seq, incarnation: incarnation}.encode(), 0)
+	head := fileHead{seq: seq, incarnation: incarnation}
+	if j.cfg.Sync {
+		head.length = uint64(j.cfg.FileBytes)
+		err = f.Sync() // the length first, as the header vouches for it
+	}
+	if err == nil {
+		_, err = f.WriteAt(head.encode(), 0)
+	}
 	if err == nil && j.cfg.Sync {
 		if err = f.Sync(); err == nil {
 			err = j.cfg.FS.SyncDir(j.cfg.Dir)

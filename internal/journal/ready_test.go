@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -102,3 +103,27 @@ func (h *watchedHandle) Sync() error {
 }
 
 func isZero(p []byte) bool { return strings.Trim(string(p), "\x00") == "" }
+
+// TestCutFileIsRefused: when the newest file loses its end, all that could tell
+// of the frames there goes with it, but the length in its header.
+func TestCutFileIsRefused(t *testing.T) {
+	mem := vfs.NewMem()
+	cfg := testConfig(mem)
+	j, st, _ := start(t, cfg, State{})
+	for i := range 3 {
+		durable(t, j, put(t, j, newEntry(0, int64(i), 3000)))
+	}
+	closed(t, j)
+	name := j.fileName(1)
+	f, err := mem.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(headerBlock+4000), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var corrupt *CorruptError
+	if _, _, err := replay(cfg, st); !errors.As(err, &corrupt) || corrupt.File != name || corrupt.Offset != headerBlock+4000 {
+		t.Fatalf("error is %v, want a CorruptError at the end of %s", err, name)
+	}
+}

@@ -3,7 +3,9 @@ package sim
 import (
 	"context"
 	"encoding/binary"
+	"io"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,7 +96,7 @@ func shows(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if f := resp.(*kmsg.FetchResponse); s.kept != nil && s.slip(f) {
-			close(s.shown)
+			s.end()
 		}
 		return resp, nil
 	}
@@ -179,6 +181,68 @@ func sinks(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
 	return resp, err
 }
 
+// hangs never answers a Produce request.
+func hangs(s *shim, req kmsg.Request, _ exchange) (kmsg.Response, error) {
+	if _, ok := req.(*kmsg.ProduceRequest); !ok || s.told == 0 && !s.once(5) {
+		return nil, nil
+	}
+	<-s.shown // closed when the test ends
+	return nil, io.EOF
+}
+
+// shares assigns to each member what was assigned to another one.
+func shares(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
+	if _, ok := req.(*kmsg.SyncGroupRequest); !ok {
+		return nil, nil
+	}
+	resp, err := broker(req)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := &resp.(*kmsg.SyncGroupResponse).MemberAssignment
+	if len(*a) < len(s.kept) {
+		*a = s.kept
+		s.told++
+	}
+	s.kept = *a
+	return resp, nil
+}
+
+// feigns answers the creation of the second life of a topic and does nothing.
+func feigns(s *shim, req kmsg.Request, _ exchange) (kmsg.Response, error) {
+	c, ok := req.(*kmsg.CreateTopicsRequest)
+	if !ok || c.Topics[0].Topic != churnTopic || !s.once(100) {
+		return nil, nil
+	}
+	resp := c.ResponseKind().(*kmsg.CreateTopicsResponse)
+	one := kmsg.NewCreateTopicsResponseTopic()
+	one.Topic = churnTopic
+	resp.Topics = append(resp.Topics, one)
+	return resp, nil
+}
+
+// spares answers the deletion of a topic and does nothing.
+func spares(s *shim, req kmsg.Request, _ exchange) (kmsg.Response, error) {
+	d, ok := req.(*kmsg.DeleteTopicsRequest)
+	if !ok || !s.once(0) {
+		return nil, nil
+	}
+	resp := d.ResponseKind().(*kmsg.DeleteTopicsResponse)
+	for _, t := range d.Topics {
+		one := kmsg.NewDeleteTopicsResponseTopic()
+		one.Topic, one.TopicID = t.Topic, t.TopicID
+		resp.Topics = append(resp.Topics, one)
+	}
+	for _, name := range d.TopicNames {
+		one := kmsg.NewDeleteTopicsResponseTopic()
+		one.Topic = kmsg.StringPtr(name)
+		resp.Topics = append(resp.Topics, one)
+	}
+	return resp, nil
+}
+
 // TestLyingBroker: a load on a broker that lies is found out, and one on a broker
 // that does not is not.
 func TestLyingBroker(t *testing.T) {
@@ -197,20 +261,26 @@ func TestLyingBroker(t *testing.T) {
 		{"shifts offsets", shifts, []Kind{InconsistentValue}, []Kind{NonmonotonicPoll, PollSkip, GroupSkipped, ReadThenLost}},
 		{"forgets commits", forgets, []Kind{CommitLost}, []Kind{GroupStuck}},
 		{"sinks watermarks", sinks, []Kind{HighRegressed, StableRegressed}, []Kind{GroupStuck, OffsetGap, LostWrite, ReadThenLost, Unreadable}},
+		{"hangs", hangs, []Kind{ProducerStuck}, nil},
+		{"shares partitions", shares, []Kind{DoubleOwner}, []Kind{CommitRegressed}},
+		{"feigns to create a topic", feigns, []Kind{TopicLost}, nil},
+		{"feigns to delete a topic", spares, []Kind{TopicUndead}, []Kind{Phantom}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { lied(t, c.lie, c.want, c.also) })
+			churn := slices.Contains(c.want, TopicLost) || slices.Contains(c.want, TopicUndead)
+			synctest.Test(t, func(t *testing.T) { lied(t, c.lie, churn, c.want, c.also) })
 		})
 	}
 }
 
-func lied(t *testing.T, lie lie, want, also []Kind) {
+func lied(t *testing.T, lie lie, churn bool, want, also []Kind) {
 	b := brokertest.Start(t)
 	s := &shim{dial: b.DialContext, lie: lie, next: map[string]int64{}, shown: make(chan struct{})}
+	s.end = sync.OnceFunc(func() { close(s.shown) })
 	ledger := NewLedger(Sync)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	load, err := NewLoad(ctx, LoadConfig{Target: Target{brokertest.Address, s.Dial}, Ledger: ledger, Topics: 1, Partitions: 1, Writers: 1, Members: 2, Rate: 50, RecordBytes: 50})
+	load, err := NewLoad(ctx, LoadConfig{Target: Target{brokertest.Address, s.Dial}, Ledger: ledger, Topics: 1, Partitions: 1, Writers: 1, Members: 2, Rate: 50, RecordBytes: 50, Churn: churn})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,6 +288,7 @@ func lied(t *testing.T, lie lie, want, also []Kind) {
 	if err := load.Finish(ctx, 20*time.Second); err != nil {
 		t.Error(err)
 	}
+	s.end()
 	got := ledger.Counts()
 	if lie != nil && s.told == 0 && got[HighRegressed] == 0 {
 		t.Error("no lie was told")

@@ -92,6 +92,7 @@ func TestEachLieIsFound(t *testing.T) {
 		{"a record is shown and never kept", with(h, Sent{rec(6), p0}, Unknown{rec(6)}, Read{"live", "", p0, 6, rec(6)}), []Kind{ReadThenLost}},
 		{"a reader is led past an offset", without(h, func(e Event) bool { return e == Read{"live", "", p0, 2, rec(2)} }), []Kind{PollSkip}},
 		{"a reader is led back", with(h, Read{"live", "", p0, 3, rec(3)}), []Kind{NonmonotonicPoll}},
+		{"a reader is given the same again", with(h, Read{"live", "", p0, 5, rec(5)}), []Kind{NonmonotonicPoll}},
 		{"the high watermark falls", with(h, Bounds{p0, 5, 6}), []Kind{HighRegressed}},
 		{"the stable offset falls", with(h, Bounds{p0, 6, 3}), []Kind{StableRegressed}},
 		{"a commit is gone", with(h, CommitSeen{"g", p0, -1, 6}), []Kind{CommitLost}},
@@ -140,6 +141,20 @@ func TestNoAnswerMayMeanBoth(t *testing.T) {
 	late := with(healthy(), CommitUnknown{"g", p0, 5}, CommitSeen{"g", p0, 5, 6})
 	if got := find(Sync, late); len(got) > 0 {
 		t.Errorf("a commit without an answer came into force late: found %v", got)
+	}
+}
+
+// TestFloorIsTheHighestCommit, whatever order the answers came in.
+func TestFloorIsTheHighestCommit(t *testing.T) {
+	l := NewLedger(Sync)
+	if got := l.Floor("g", p0); got != -1 {
+		t.Errorf("floor %d before any commit", got)
+	}
+	for _, offset := range []int64{4, 6, 5} {
+		l.Add(Committed{"g", p0, offset})
+	}
+	if got := l.Floor("g", p0); got != 6 {
+		t.Errorf("floor %d, want 6", got)
 	}
 }
 

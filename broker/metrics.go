@@ -2,8 +2,11 @@ package broker
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -181,7 +184,10 @@ func (f *fetch) count(m *metrics) {
 }
 
 // Handler serves what an operator asks: /healthz, /readyz, /metrics, /debug/pprof/
-// and, with POST, /backup, which answers with an archive. It is for a listener that only operators reach.
+// and, with POST, /backup, which answers with an archive. It is for a listener that
+// only operators reach. A request must name this machine or the listener's own
+// address: a page in an operator's browser could otherwise read it under a name
+// that it points here.
 func (b *Broker) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { b.health(w, b.alive()) })
@@ -193,7 +199,29 @@ func (b *Broker) Handler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !ownHost(r) {
+			http.Error(w, fmt.Sprintf("host %q is not this listener: ask for localhost or the listener's address", r.Host), http.StatusForbidden)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// ownHost tells whether the request names a loopback address or the address
+// that it came in on.
+func ownHost(r *http.Request) bool {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ip != nil && (ip.IsLoopback() || local != nil && ip.Equal(local.IP))
 }
 
 // alive says why the process should be ended, or nil. A broker that serves what is

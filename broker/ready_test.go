@@ -23,7 +23,7 @@ import (
 // askPage gets a page of the broker's handler.
 func askPage(b *brokertest.Broker, path string) (int, string) {
 	w := httptest.NewRecorder()
-	b.Broker().Handler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+	b.Broker().Handler().ServeHTTP(w, httptest.NewRequest("GET", "http://localhost"+path, nil))
 	body, _ := io.ReadAll(w.Result().Body)
 	return w.Code, string(body)
 }

@@ -7,18 +7,23 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
 	"github.com/weirstream/weir/cmd/weir/internal/cli"
 )
 
+const graceTwice = time.Second
+
 func main() { os.Exit(run()) }
 
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	// A second signal ends the process at once. One that comes within graceTwice
+	// is the same wish said twice, as timeout(1) does to a group and its child.
+	context.AfterFunc(ctx, func() { time.AfterFunc(graceTwice, stop) })
 	// A write to a pipe that nobody reads must fail like any other write, so
 	// that a command can still commit and say goodbye.
 	signal.Ignore(syscall.SIGPIPE)
@@ -32,5 +37,6 @@ func run() int {
 		StdoutTTY:  term.IsTerminal(int(os.Stdout.Fd())),
 		StdoutSize: stdoutSize,
 		Program:    program(os.Args[0]),
+		ReaderGone: readerGone,
 	})
 }

@@ -109,6 +109,10 @@ func lookup(ctx context.Context, client *kadm.Client, names ...string) (kadm.Top
 		if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
 			t.Err = fmt.Errorf("there is no topic %q: %w", name, &shortError{kerr.UnknownTopicOrPartition})
 		}
+		if errors.Is(t.Err, kerr.InvalidTopicException) {
+			t.Err = fmt.Errorf("%q is no name of a topic: it has 1 to 249 letters, digits, '.', '_' and '-', and is not '.' or '..'; several topics are divided by spaces: %w",
+				name, &shortError{kerr.InvalidTopicException})
+		}
 		topics[name] = t
 	}
 	return topics, nil

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -10,11 +12,18 @@ import (
 )
 
 // do prints until the end, the count or an interruption.
-func (c *consumption) do(ctx context.Context) error {
+func (c *consumption) do(ctx context.Context) (err error) {
 	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.FetchMaxWait(500 * time.Millisecond), kgo.WithHooks(&reconnects{app: c.app})}
 	if c.readCommitted {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
+	ctx, done := c.whileRead(ctx)
+	defer func() {
+		done()
+		if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), syscall.EPIPE) {
+			err = syscall.EPIPE
+		}
+	}()
 	client, err := c.connect(ctx, opts...)
 	if err != nil {
 		return err
@@ -36,6 +45,26 @@ func (c *consumption) do(ctx context.Context) error {
 		return err
 	}
 	return c.leave(c.loop(ctx))
+}
+
+// whileRead ends the context, with EPIPE as its cause, when the reader of the
+// output is gone: the next record may never come, and with it the failing write.
+func (c *consumption) whileRead(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	if c.ReaderGone == nil {
+		return ctx, func() { cancel(nil) }
+	}
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if c.ReaderGone(ctx) {
+			cancel(syscall.EPIPE)
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-watched
+	}
 }
 
 // find looks the topics up, so that none is made by being consumed.
@@ -156,8 +185,8 @@ func (c *consumption) poll(ctx context.Context) (kgo.Fetches, error) {
 		most = int(min(c.number-c.printed, int64(most)))
 	}
 	fetches := c.client.PollRecords(wait, most)
-	if err := ctx.Err(); err != nil && fetches.NumRecords() == 0 {
-		return nil, err
+	if ctx.Err() != nil && fetches.NumRecords() == 0 {
+		return nil, context.Cause(ctx)
 	}
 	for _, e := range fetches.Errors() {
 		if wait.Err() != nil && e.Topic == "" {
@@ -212,7 +241,7 @@ func (c *consumption) giveUp(ctx context.Context) error {
 	defer cancel()
 	if err := c.client.Ping(ping); err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		return unreachable(c.seeds(), err)
 	}

@@ -78,6 +78,9 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 			}()
 		}
 	}
+	if err := checkForeign(dir); err != nil {
+		return err
+	}
 	// The broker's log would run through the picture; what ends the run is told.
 	b, err := a.open(ctx, serveOptions{Data: dir, Durability: "sync"}, slog.New(slog.DiscardHandler))
 	if err != nil {

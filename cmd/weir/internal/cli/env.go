@@ -25,6 +25,10 @@ type Env struct {
 	StdinTTY, StdoutTTY bool
 	StdoutSize          func() (columns, rows int) // optional: 80 and 24; asked only of a terminal
 
+	// ReaderGone returns true once nobody reads standard output, and false when
+	// the context ends first or it cannot be told. Optional.
+	ReaderGone func(context.Context) bool
+
 	Program string // how the user calls the program, for commands to copy; "": weir
 
 	Now  func() time.Time                                                  // optional: time.Now

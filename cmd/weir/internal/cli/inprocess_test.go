@@ -64,6 +64,25 @@ func TestDeleteAsksOnATerminal(t *testing.T) {
 	}
 }
 
+// TestNameThatNoTopicHas: it is named, and what a name may hold.
+func TestNameThatNoTopicHas(t *testing.T) {
+	r := run(t.Context(), against(brokertest.Start(t)), "consume", "t,u")
+	if r.code != ExitFailed || !strings.Contains(r.errOut, `"t,u" is no name of a topic: it has 1 to 249 letters`) {
+		t.Errorf("code %d, said %q", r.code, r.errOut)
+	}
+}
+
+// TestConsumeEndsWithItsReader: without a record to write.
+func TestConsumeEndsWithItsReader(t *testing.T) {
+	b := brokertest.Start(t)
+	mustRun(t, against(b), "topic create t -p 1")
+	for _, args := range []string{"consume t", "consume t -g g"} {
+		env := against(b)
+		env.ReaderGone = func(context.Context) bool { return true }
+		mustRun(t, env, args)
+	}
+}
+
 // lines is a standard output that hands over each line, and fails when told to.
 type lines struct {
 	mu   sync.Mutex

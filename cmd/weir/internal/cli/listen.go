@@ -12,7 +12,9 @@ import (
 func checkAddress(flag, address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return usagef("%s %s: port %q: want 0 to 65535", flag, address, port)
+		}
 	}
 	if err != nil {
 		return usagef("%s %s: want host:port, as %s", flag, address, defaultBroker)

@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const rootLong = `weir is event streaming in one binary: a durable broker that speaks the Apache
@@ -39,7 +42,7 @@ func (a *app) root() *cobra.Command {
 			a.output = f.Value.String() // one flag per command, with a default of its own
 		}
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
+	root.SetFlagErrorFunc(flagError)
 	return root
 }
 
@@ -58,17 +61,66 @@ func (a *app) group(use, short, long string, children ...*cobra.Command) *cobra.
 				}
 				return &exitError{code: ExitUsage}
 			}
-			cmd.SuggestionsMinimumDistance = 2
-			hint := ""
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
-			}
-			return usagef("%s has no command %q%s", cmd.CommandPath(), args[0], hint)
+			return noCommand(cmd, args[0])
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.AddCommand(children...)
 	return cmd
+}
+
+// noCommand says what there is instead of the command that was called.
+func noCommand(cmd *cobra.Command, name string) error {
+	cmd.SuggestionsMinimumDistance = 2
+	hint := ""
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
+	}
+	var have []string
+	for _, child := range cmd.Commands() {
+		if child.IsAvailableCommand() {
+			have = append(have, child.Name())
+		}
+	}
+	return usagef("%s has no command %q%s (there are %s)", cmd.CommandPath(), name, hint, strings.Join(have, ", "))
+}
+
+// flagError tells of a flag that is unknown or has a wrong value. After a
+// command that does not exist its flags are unknown, too, and not the mistake.
+func flagError(cmd *cobra.Command, err error) error {
+	if cmd.HasSubCommands() && cmd.Flags().NArg() > 0 {
+		return noCommand(cmd, cmd.Flags().Arg(0))
+	}
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return usagef("%w", err)
+	}
+	flag := invalid.GetFlag()
+	name := "--" + flag.Name
+	if flag.Shorthand != "" {
+		name = "-" + flag.Shorthand
+	}
+	if want := valuesOf(flag.Value.Type()); want != "" {
+		return usagef("%s %s: invalid argument: want %s", name, invalid.GetValue(), want)
+	}
+	return usagef("%w", err)
+}
+
+// valuesOf says what a flag of a type takes.
+func valuesOf(kind string) string {
+	switch kind {
+	case "int32":
+		return fmt.Sprintf("a whole number, -1 to %d", math.MaxInt32)
+	case "int32Slice":
+		return fmt.Sprintf("whole numbers, 0 to %d, divided by commas", math.MaxInt32)
+	case "int64":
+		return fmt.Sprintf("a whole number, 0 to %d", math.MaxInt64)
+	case "duration":
+		return "a time with its unit, such as 500ms, 5s or 2m"
+	case "bool":
+		return "true or false"
+	}
+	return ""
 }
 
 // positional turns what cobra says of the number of arguments into an error of

@@ -7,10 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weirstream/weir/internal/storage"
 )
 
 // stopLimit is how long serve takes to stop: what waits is answered or closed by then.
@@ -80,6 +84,9 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 		}
 		defer closeAll([]net.Listener{admin})
 	}
+	if err := checkForeign(o.Data); err != nil {
+		return err
+	}
 	b, err := a.open(ctx, o, logger)
 	if err != nil {
 		return explainOpen(o.Data, err)
@@ -101,7 +108,7 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 		err = wait(ctx, b, failed, stopped)
 	}
 	stopAdmin()
-	return stop(b, err)
+	return a.full(b, stop(b, err))
 }
 
 // wait returns nil when the broker is asked to stop, or why it must.
@@ -139,6 +146,29 @@ func stop(b embedded, reason error) error {
 		return &exitError{ExitFailed, fmt.Errorf("stop: %w", err)}
 	}
 	return nil
+}
+
+// full turns a disk too full for the last checkpoint into a warning. Nothing is
+// lost: what the checkpoint would have held is in the journal, and is read from
+// there at the next start.
+func (a *app) full(b embedded, err error) error {
+	var exit *exitError
+	if err == nil || b.Err() != nil || !errors.As(err, &exit) || exit.code != ExitFailed || !onlyFull(exit.err) {
+		return err
+	}
+	a.notef("%v; nothing is lost: the journal holds what the checkpoint would have, and the next start takes longer", exit.err)
+	return nil
+}
+
+// onlyFull tells whether every cause of the error is a full disk.
+func onlyFull(err error) bool {
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !onlyFull(err) })
+	case interface{ Unwrap() error }:
+		return onlyFull(e.Unwrap())
+	}
+	return err == syscall.ENOSPC || err == storage.ErrNoSpace
 }
 
 // serveAdmin runs the admin listener, if there is one, until the function it

@@ -66,8 +66,10 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 func (f *serveFlags) options(set *pflag.FlagSet) (serveOptions, error) {
 	o := f.serveOptions
 	o.Settings = map[string]string{}
+	var inFile []string
 	if f.file != "" {
-		if err := o.merge(f.file, set.Changed); err != nil {
+		var err error
+		if inFile, err = o.merge(f.file, set.Changed); err != nil {
 			return o, err
 		}
 	}
@@ -81,36 +83,46 @@ func (f *serveFlags) options(set *pflag.FlagSet) (serveOptions, error) {
 	if err := o.LogLevel.UnmarshalText([]byte(f.logLevel)); err != nil {
 		return o, usagef("--log-level %s: want debug, info, warn or error", f.logLevel)
 	}
-	return o, o.check()
+	return o, o.check(f.source(set.Changed, inFile))
 }
 
-func (o *serveOptions) check() error {
+// source says where the value of a key comes from, for the errors about it.
+func (f *serveFlags) source(flagSet func(string) bool, inFile []string) func(string) string {
+	return func(key string) string {
+		if slices.Contains(inFile, key) && !flagSet(key) {
+			return fmt.Sprintf("configuration file %s: %s", f.file, key)
+		}
+		return "--" + key
+	}
+}
+
+func (o *serveOptions) check(source func(string) string) error {
 	if _, ok := durabilities[o.Durability]; !ok {
-		return usagef("--durability %s: want sync or os", o.Durability)
+		return usagef("%s %s: want sync or os", source("durability"), o.Durability)
 	}
 	if o.OnFailure != "exit" && o.OnFailure != "readonly" {
-		return usagef("--on-storage-error %s: want exit or readonly", o.OnFailure)
+		return usagef("%s %s: want exit or readonly", source("on-storage-error"), o.OnFailure)
 	}
 	if o.Data == "" {
-		return usagef("--data is empty: name a directory")
+		return usagef("%s is empty: name a directory", source("data"))
 	}
 	if len(o.Listen) == 0 {
-		return usagef("--listen: no address to listen on")
+		return usagef("%s: no address to listen on", source("listen"))
 	}
 	for _, address := range o.Listen {
-		if err := checkAddress("--listen", address); err != nil {
+		if err := checkAddress(source("listen"), address); err != nil {
 			return err
 		}
 		if !loopback(address) && !o.Insecure {
-			return usagef("--listen %s can be reached from other machines, and there is no TLS and no authentication: listen on localhost, or say --insecure", address)
+			return usagef("%s %s can be reached from other machines, and there is no TLS and no authentication: listen on localhost, or say --insecure", source("listen"), address)
 		}
 	}
 	if o.Admin != "" {
-		if err := checkAddress("--admin", o.Admin); err != nil {
+		if err := checkAddress(source("admin"), o.Admin); err != nil {
 			return err
 		}
 		if !loopback(o.Admin) {
-			return usagef("--admin %s can be reached from other machines, and profiles and metrics are shown to anyone who asks: use a loopback address, such as localhost:9644", o.Admin)
+			return usagef("%s %s can be reached from other machines, and profiles and metrics are shown to anyone who asks: use a loopback address, such as localhost:9644", source("admin"), o.Admin)
 		}
 	}
 	if _, err := meta.ParseSettings(o.Settings); err != nil {
@@ -132,13 +144,16 @@ type serveFile struct {
 
 var serveFileKeys = []string{"admin", "config", "data", "durability", "insecure", "listen", "on-storage-error"}
 
-// merge takes from the file what no flag has set.
-func (o *serveOptions) merge(name string, flagSet func(string) bool) error {
+// merge takes from the file what no flag has set, and returns the keys it holds.
+func (o *serveOptions) merge(name string, flagSet func(string) bool) (keys []string, err error) {
 	file, err := readServeFile(name)
 	if err != nil {
-		return &exitError{ExitUsage, fmt.Errorf("configuration file %s: %w", name, err)}
+		return nil, &exitError{ExitUsage, fmt.Errorf("configuration file %s: %w", name, err)}
 	}
 	text := func(flag string, to, from *string) {
+		if from != nil {
+			keys = append(keys, flag)
+		}
 		if from != nil && !flagSet(flag) {
 			*to = *from
 		}
@@ -150,18 +165,24 @@ func (o *serveOptions) merge(name string, flagSet func(string) bool) error {
 	if file.Insecure != nil && !flagSet("insecure") {
 		o.Insecure = *file.Insecure
 	}
+	if !file.Listen.IsZero() {
+		keys = append(keys, "listen")
+	}
 	if !file.Listen.IsZero() && !flagSet("listen") {
 		o.Listen = nil
 		if file.Listen.Kind == yaml.ScalarNode {
 			o.Listen = []string{file.Listen.Value}
 		} else if err := file.Listen.Decode(&o.Listen); err != nil {
-			return usagef("configuration file %s: listen: want an address or a list of them", name)
+			return nil, usagef("configuration file %s: listen: want an address or a list of them", name)
 		}
 	}
 	for key, value := range file.Config {
 		o.Settings[key] = value
 	}
-	return nil
+	if _, err := meta.ParseSettings(file.Config); err != nil {
+		return nil, usagef("configuration file %s: config: %w", name, err)
+	}
+	return keys, nil
 }
 
 // readServeFile refuses what it does not know: a misspelt key would otherwise

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weirstream/weir"
@@ -105,7 +106,7 @@ func (c *cluster) committed(group, topic string) map[int32]int64 {
 	cl := c.client()
 	defer cl.Close()
 	fetched, err := kadm.NewClient(cl).FetchOffsets(context.Background(), group)
-	if err != nil {
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		c.t.Fatalf("offsets of %s: %v", group, err)
 	}
 	offsets := map[int32]int64{}

@@ -79,7 +79,9 @@ func topicMadeAnew(c *cluster) {
 		return members[0].assigned(gone)+members[0].assigned(kept) == 2 && members[1].assigned(gone)+members[1].assigned(kept) == 2
 	})
 	c.deleteTopic(gone)
-	c.eventually("the members have given it up", func() bool { return members[0].assigned(gone)+members[1].assigned(gone) == 0 })
+	if c.broker != nil { // others may say so only once the topic is made again
+		c.eventually("the members have given it up", func() bool { return members[0].assigned(gone)+members[1].assigned(gone) == 0 })
+	}
 	for i := range 20 {
 		c.produce(kept, 2, 5)
 		c.eventually("the other topic is handled", func() bool { return other.total() == 10*(i+1) })

@@ -98,6 +98,8 @@ func (b *Broker) open(ctx context.Context, durability storage.Durability) error 
 		MaxOpenFiles: share.files, FS: b.cfg.FS, Dir: b.cfg.Dir, Durability: durability, Logger: b.cfg.Logger, Now: b.cfg.Now,
 		ProducerExpiry: b.settings.ProducerIDExpiration, MaxProducers: b.settings.MaxProducers,
 		JournalFileBytes: b.cfg.JournalFileBytes, CheckpointBytes: b.cfg.CheckpointBytes,
+		CleanInterval: b.settings.CleanerInterval, CleanMapBytes: b.settings.CleanerMapBytes,
+		CleanBytesPerSecond: cleanRate(b.settings.CleanerRate),
 	})
 	if err != nil {
 		return err

@@ -91,6 +91,7 @@ func (m *metadata) spec(t *meta.Topic) (storage.TopicSpec, error) {
 		ID: t.ID, Name: t.Name, Partitions: t.Partitions, Reserve: t.Internal, SegmentBytes: config.SegmentBytes,
 		SegmentMillis: config.SegmentMillis, SegmentJitterMillis: config.SegmentJitterMillis,
 		SegmentIndexBytes: config.SegmentIndexBytes, DeleteDelay: delay(config.FileDeleteDelayMillis),
+		Clean: cleanRule(&config),
 	}, nil
 }
 
@@ -345,7 +346,7 @@ func (m *metadata) ensureInternalTopic(ctx context.Context, name string, partiti
 	if t := m.image().Topic(name); t != nil {
 		return t, m.lsn(), nil
 	}
-	t, lsn, err := m.create(ctx, name, partitions, map[string]string{"cleanup.policy": "compact"})
+	t, lsn, err := m.create(ctx, name, partitions, internalConfigs())
 	if errors.Is(err, errExists) {
 		err = nil
 	}

@@ -44,6 +44,9 @@ type Settings struct {
 	ProducerIDExpiration time.Duration
 	MaxProducers         int64
 	RetentionInterval    time.Duration // log.retention.check.interval.ms
+	CleanerInterval      time.Duration // log.cleaner.backoff.ms
+	CleanerMapBytes      int64         // log.cleaner.dedupe.buffer.size
+	CleanerRate          float64       // log.cleaner.io.max.bytes.per.second
 
 	given map[string]string // what was set, by name
 }

@@ -2,6 +2,7 @@ package meta
 
 import (
 	"errors"
+	"math"
 	"os"
 	"reflect"
 	"slices"
@@ -95,7 +96,7 @@ func TestSettingsDefaults(t *testing.T) {
 		GroupMinSessionTimeout: 6 * time.Second, GroupMaxSessionTimeout: 30 * time.Minute, GroupMaxSize: 1000, MaxGroups: 10_000,
 		OffsetsRetention: 7 * 24 * time.Hour, OffsetMetadataMaxBytes: 4096, OffsetsTopicPartitions: 50, ProducerIDExpiration: 24 * time.Hour,
 		MaxProducers:      100_000,
-		RetentionInterval: 5 * time.Minute,
+		RetentionInterval: 5 * time.Minute, CleanerInterval: 15 * time.Second, CleanerMapBytes: 32 << 20, CleanerRate: math.MaxFloat64,
 	}
 	if diff := cmp.Diff(want, parse(t, nil), cmp.AllowUnexported(Settings{})); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -107,7 +108,8 @@ func TestSettingsDefaults(t *testing.T) {
 	}
 	if want := (TopicConfig{SegmentBytes: 1 << 30, MaxMessageBytes: 1048588, IndexIntervalBytes: 4096,
 		TimestampBeforeMaxMillis: 1<<63 - 1, TimestampAfterMaxMillis: 3600000, Delete: true, RetentionMillis: 604800000, RetentionBytes: -1,
-		SegmentMillis: 604800000, SegmentIndexBytes: 10485760, FileDeleteDelayMillis: 60000}); c != want {
+		SegmentMillis: 604800000, SegmentIndexBytes: 10485760, FileDeleteDelayMillis: 60000,
+		MinCleanableDirtyRatio: 0.5, MaxCompactionLagMillis: 1<<63 - 1, DeleteRetentionMillis: 86_400_000}); c != want {
 		t.Errorf("topic defaults are %+v, want %+v", c, want)
 	}
 }
@@ -119,6 +121,7 @@ func TestEverySettingArrives(t *testing.T) {
 		"advertised.listeners": "plaintext://a:9092", "weir.cluster.id": "abc", "weir.replication.factor.policy": "refuse",
 		"group.min.session.timeout.ms": "7", "group.max.session.timeout.ms": "70000", "socket.request.max.bytes": "2048", "queued.max.request.bytes": "2000000",
 		"weir.max.partitions.per.topic": "12", "auto.create.topics.enable": "FALSE", "delete.topic.enable": "false",
+		"log.cleaner.dedupe.buffer.size": "2000000",
 	}
 	defaults := parse(t, nil)
 	for _, d := range brokerSettings {

@@ -50,6 +50,12 @@ var brokerSettings = []setting{
 	{"group.max.size", "1000", intFrom(1), "Most members of one group. Kafka's own default is no limit.", func(s *Settings) any { return &s.GroupMaxSize }, 0},
 	{"group.min.session.timeout.ms", "6000", millis(Int, 1), "Shortest session timeout a member may ask for, in ms.",
 		func(s *Settings) any { return &s.GroupMinSessionTimeout }, time.Millisecond},
+	{"log.cleaner.backoff.ms", "15000", millis(Long, 1), "Time between two looks for logs to compact, in ms.",
+		func(s *Settings) any { return &s.CleanerInterval }, time.Millisecond},
+	{"log.cleaner.dedupe.buffer.size", "33554432", longFrom(1 << 20), "Most memory for the keys of a log that is being compacted, in bytes: 24 for each key. If they do not fit, the log is compacted in steps. Kafka's own default is 134217728.",
+		func(s *Settings) any { return &s.CleanerMapBytes }, 0},
+	{"log.cleaner.io.max.bytes.per.second", "1.7976931348623157E308", decimal(1, math.MaxFloat64), "Most bytes that compaction reads and writes in a second.",
+		func(s *Settings) any { return &s.CleanerRate }, 0},
 	{"log.retention.check.interval.ms", "300000", millis(Long, 1), "Time between two looks for segments that are too old or too many, in ms.",
 		func(s *Settings) any { return &s.RetentionInterval }, time.Millisecond},
 	{"max.connections", "10000", intFrom(1), "Most connections at one time. Kafka's own default is no limit.", func(s *Settings) any { return &s.MaxConnections }, 0},
@@ -150,6 +156,8 @@ func (d *setting) set(s *Settings, value string) {
 		*p = int32(n)
 	case *int64:
 		*p = n
+	case *float64:
+		*p, _ = strconv.ParseFloat(value, 64)
 	case *time.Duration:
 		*p = time.Duration(n) * d.unit
 	case *[]Listener:

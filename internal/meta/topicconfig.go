@@ -25,6 +25,10 @@ type TopicConfig struct {
 	SegmentJitterMillis      int64 // segment.jitter.ms
 	SegmentIndexBytes        int64 // segment.index.bytes
 	FileDeleteDelayMillis    int64 // file.delete.delay.ms
+	MinCleanableDirtyRatio   float64
+	MinCompactionLagMillis   int64 // min.compaction.lag.ms
+	MaxCompactionLagMillis   int64 // max.compaction.lag.ms
+	DeleteRetentionMillis    int64 // delete.retention.ms
 }
 
 // ParseTopicConfigs tells whether a topic may have these settings. The error
@@ -69,6 +73,10 @@ func (s *Settings) TopicConfig(configs map[string]string) (TopicConfig, error) {
 			ErrInvalidConfig, lag, most)
 	}
 	policy := splitList(value("cleanup.policy"))
+	ratio, err := strconv.ParseFloat(value("min.cleanable.dirty.ratio"), 64)
+	if err != nil {
+		panic(fmt.Sprintf("setting min.cleanable.dirty.ratio was checked, yet: %v", err))
+	}
 	return TopicConfig{
 		SegmentBytes:             number("segment.bytes"),
 		MaxMessageBytes:          int(number("max.message.bytes")),
@@ -84,6 +92,10 @@ func (s *Settings) TopicConfig(configs map[string]string) (TopicConfig, error) {
 		SegmentJitterMillis:      number("segment.jitter.ms"),
 		SegmentIndexBytes:        number("segment.index.bytes"),
 		FileDeleteDelayMillis:    number("file.delete.delay.ms"),
+		MinCleanableDirtyRatio:   ratio,
+		MinCompactionLagMillis:   lag,
+		MaxCompactionLagMillis:   most,
+		DeleteRetentionMillis:    number("delete.retention.ms"),
 	}, nil
 }
 

@@ -71,14 +71,16 @@ func TestTopicConfigPrecedence(t *testing.T) {
 	s := parse(t, map[string]string{"log.segment.bytes": "2000000", "message.max.bytes": "5000", "log.message.timestamp.type": "LogAppendTime",
 		"log.cleanup.policy": "delete,compact", "log.message.timestamp.before.max.ms": "10", "log.message.timestamp.after.max.ms": "20",
 		"log.index.interval.bytes": "100", "log.retention.minutes": "2", "log.retention.hours": "9", "log.retention.bytes": "77",
-		"log.roll.hours": "1", "log.roll.jitter.ms": "5", "log.index.size.max.bytes": "24", "log.segment.delete.delay.ms": "0"})
+		"log.roll.hours": "1", "log.roll.jitter.ms": "5", "log.index.size.max.bytes": "24", "log.segment.delete.delay.ms": "0",
+		"log.cleaner.min.cleanable.ratio": "0.25", "log.cleaner.min.compaction.lag.ms": "7", "log.cleaner.max.compaction.lag.ms": "8", "log.cleaner.delete.retention.ms": "9"})
 	got, err := s.TopicConfig(map[string]string{"segment.bytes": "3000000", "cleanup.policy": "delete"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := TopicConfig{SegmentBytes: 3_000_000, MaxMessageBytes: 5000, IndexIntervalBytes: 100, LogAppendTime: true,
 		TimestampBeforeMaxMillis: 10, TimestampAfterMaxMillis: 20, Delete: true, RetentionMillis: 120_000, RetentionBytes: 77,
-		SegmentMillis: 3_600_000, SegmentJitterMillis: 5, SegmentIndexBytes: 24}
+		SegmentMillis: 3_600_000, SegmentJitterMillis: 5, SegmentIndexBytes: 24,
+		MinCleanableDirtyRatio: 0.25, MinCompactionLagMillis: 7, MaxCompactionLagMillis: 8, DeleteRetentionMillis: 9}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

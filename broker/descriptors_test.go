@@ -15,10 +15,13 @@ func TestDescriptorsAreShared(t *testing.T) {
 		want        descriptors
 	}{
 		{0, 10_000, descriptors{1000, 10_000}},
-		{1 << 62, 10_000, descriptors{1000, 10_000}},
+		{1 << 62, 10_000, descriptors{16 << 10, 10_000}},
 		{1024, 10_000, descriptors{240, 480}},
-		{1024, 100, descriptors{240, 100}},
-		{65_536, 10_000, descriptors{1000, 10_000}},
+		{1024, 100, descriptors{430, 100}},
+		{65_536, 10_000, descriptors{16 << 10, 10_000}},
+		{20_000, 10_000, descriptors{4968, 10_000}},
+		{14_000, 10_000, descriptors{1968, 10_000}},
+		{11_000, 10_000, descriptors{1000, 8936}},
 		{100, 10_000, descriptors{9, 18}},
 	} {
 		if got := shareDescriptors(c.limit, c.connections, quiet); got != c.want {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,6 +85,22 @@ func TestDeleteRecords(t *testing.T) {
 				t.Errorf("code %d, low watermark %d; want %d, %d", p.ErrorCode, p.LowWatermark, want, tc.low)
 			}
 		})
+	}
+}
+
+// TestDeleteRecordsOfInternalTopics: as in Kafka, nobody deletes a group's offsets
+// that way.
+func TestDeleteRecordsOfInternalTopics(t *testing.T) {
+	b := brokertest.Start(t)
+	createTopic(t, b, "log", 1)
+	admin := kadm.NewClient(b.Client())
+	var offsets kadm.Offsets
+	offsets.AddOffset("log", 0, 0, -1)
+	if err := admin.CommitAllOffsets(t.Context(), "group", offsets); err != nil {
+		t.Fatal(err)
+	}
+	if p := deleteRecords(dial(t, b), 2, "__consumer_offsets", 0, -1); p.ErrorCode != kerr.InvalidTopicException.Code {
+		t.Errorf("code %d", p.ErrorCode)
 	}
 }
 
@@ -254,6 +271,12 @@ func TestProducerIDExpiration(t *testing.T) {
 		time.Sleep(time.Minute)
 		if unknown := send(2); unknown.ErrorCode != 0 || unknown.BaseOffset != 1 {
 			t.Errorf("after ten minutes: code %d, offset %d", unknown.ErrorCode, unknown.BaseOffset)
+		}
+		for wait, want := range []string{"weir_producers 1", "weir_producers 0"} {
+			time.Sleep(time.Duration(wait) * 16 * time.Minute) // with retention's looks, which free the memory
+			if _, page := askPage(b, "/metrics"); !strings.Contains(page, want) {
+				t.Errorf("the metrics do not say %q", want)
+			}
 		}
 	})
 }

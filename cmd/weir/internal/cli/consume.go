@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -72,6 +73,7 @@ type consumption struct {
 	printed int64
 	left    marks // what is still to be read of each partition, when there is an end
 	group   *membership
+	refused time.Time // since when the coordinator has answered errors; zero: it has not
 }
 
 func (a *app) newConsumption(c consumeFlags, topics []string) (*consumption, error) {

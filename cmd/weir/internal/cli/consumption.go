@@ -188,12 +188,18 @@ func (c *consumption) poll(ctx context.Context) (kgo.Fetches, error) {
 	if ctx.Err() != nil && fetches.NumRecords() == 0 {
 		return nil, context.Cause(ctx)
 	}
+	if fetches.NumRecords() > 0 || c.group != nil && c.group.news() {
+		c.refused = time.Time{}
+	}
 	for _, e := range fetches.Errors() {
 		if wait.Err() != nil && e.Topic == "" {
 			continue // only the wait is over
 		}
 		if passing(e.Err) {
-			continue // the hook has told it
+			if err := c.refusal(e.Err); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if e.Topic == "" {
 			return nil, fmt.Errorf("consume: %w", e.Err)

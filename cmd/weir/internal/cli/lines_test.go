@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -16,7 +17,7 @@ import (
 // decodeAll cuts input into records as produce does with these flags.
 func decodeAll(t *testing.T, input io.Reader, args ...string) ([]*kgo.Record, error) {
 	t.Helper()
-	a := &app{}
+	a := &app{Env: Env{Now: time.Now}}
 	var p *production
 	cmd := a.produceCommand()
 	if err := cmd.ParseFlags(args); err != nil {

@@ -29,6 +29,7 @@ func (c *consumption) join(ctx context.Context, opts []kgo.Opt) (*kgo.Client, er
 	m := &membership{exitAtEnd: c.exitAtEnd}
 	m.mu.assigned = map[mark]bool{}
 	c.group = m
+	c.refused = c.Now() // the client tries for a while before it tells the first error
 	client, err := c.connect(ctx, append(opts,
 		kgo.ConsumerGroup(c.consumeFlags.group),
 		kgo.ConsumeTopics(c.topics...),
@@ -106,6 +107,13 @@ func (m *membership) known() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mu.joined && !m.mu.changed
+}
+
+// news tells whether an assignment came that the loop has not seen.
+func (m *membership) news() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.joined && m.mu.changed
 }
 
 // wake has f called at the next assignment, or at once if there is one that the

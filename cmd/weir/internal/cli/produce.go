@@ -60,7 +60,7 @@ standard output.`,
 	f.StringVar(&p.acks, "acks", "all", "what to wait for: all, 1 or 0")
 	f.StringVarP(&p.compression, "compression", "z", "none", "none, gzip, snappy, lz4 or zstd")
 	f.BoolVar(&p.create, "create", false, "create the topic, with the broker's defaults, if it does not exist")
-	f.DurationVar(&p.delivery, "delivery-timeout", 30*time.Second, "how long to try to deliver a record")
+	f.DurationVar(&p.delivery, "delivery-timeout", 30*time.Second, "how long to try to deliver a record; an error that the broker keeps answering ends it after --timeout")
 	must(cmd.RegisterFlagCompletionFunc("acks", cobra.FixedCompletions([]string{"all", "1", "0"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("compression", cobra.FixedCompletions(codecNames, cobra.ShellCompDirectiveNoFileComp)))
 	return a.clientFlags(a.outputFlag(cmd, ""))
@@ -77,6 +77,7 @@ type production struct {
 	layout string
 	header []kgo.RecordHeader
 	opts   []kgo.Opt
+	refuse *refusals
 
 	mu struct {
 		sync.Mutex
@@ -116,6 +117,11 @@ func (a *app) newProduction(p produceFlags, cmd *cobra.Command, topic string) (*
 		}
 		run.header = append(run.header, kgo.RecordHeader{Key: key, Value: []byte(value)})
 	}
+	patience := p.delivery
+	if !changed("delivery-timeout") {
+		patience = min(patience, a.timeout)
+	}
+	run.refuse = newRefusals(patience, a.Now)
 	var err error
 	if run.layout, err = run.readLayout(); err != nil {
 		return nil, err
@@ -131,6 +137,7 @@ func (p *production) options() ([]kgo.Opt, error) {
 	opts := []kgo.Opt{
 		kgo.DefaultProduceTopic(p.topic),
 		kgo.WithHooks(&reconnects{app: p.app}),
+		kgo.WithLogger(p.refuse),
 		kgo.RecordDeliveryTimeout(p.delivery),
 		kgo.ProduceRequestTimeout(p.timeout),
 		kgo.MaxBufferedRecords(100_000),

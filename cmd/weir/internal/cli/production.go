@@ -29,6 +29,19 @@ func (p *production) do(ctx context.Context, files []string) error {
 	work := context.WithoutCancel(ctx)
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
+	watching, unwatch := context.WithCancel(work)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		p.refuse.watch(watching, func() {
+			cancel()
+			_ = client.AbortBufferedRecords(watching) // their promises count them
+		})
+	}()
+	defer func() {
+		unwatch()
+		<-watched
+	}()
 	err = p.readAll(reading, files, func(r *kgo.Record) {
 		p.give()
 		client.Produce(work, r, func(r *kgo.Record, err error) {
@@ -85,10 +98,14 @@ func (p *production) deliver(r *kgo.Record, err error) {
 	defer p.mu.Unlock()
 	if err != nil {
 		if p.mu.err == nil {
+			if cause := p.refuse.cause(); cause != nil && (errors.Is(err, kgo.ErrRecordTimeout) || errors.Is(err, kgo.ErrAborting)) {
+				err = cause
+			}
 			p.mu.err = err
 		}
 		return
 	}
+	p.refuse.acknowledged()
 	d := p.mu.sent[r.Partition]
 	if d == nil {
 		d = &delivered{first: r.Offset}

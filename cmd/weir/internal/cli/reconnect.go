@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -42,5 +43,23 @@ func (c *reconnects) OnBrokerConnect(b kgo.BrokerMetadata, _ time.Duration, _ ne
 // the broker is away, or the coordinator has moved or is loading.
 func passing(err error) bool {
 	var session *kgo.ErrGroupSession
-	return errors.As(err, &session) && (isUnreachable(err) || kerr.IsRetriable(err) || errors.Is(err, net.ErrClosed))
+	return errors.As(err, &session) && (isUnreachable(err) || kerr.IsRetriable(err) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, kerr.UnknownMemberID))
+}
+
+// refusal ends a run whose coordinator has answered errors for longer than
+// --timeout. One that does not answer at all is waited for, and the hook tells it.
+func (c *consumption) refusal(err error) error {
+	var kafka *kerr.Error
+	if !errors.As(err, &kafka) {
+		return nil
+	}
+	if c.refused.IsZero() {
+		c.refused = c.Now()
+	}
+	if c.Now().Sub(c.refused) < c.timeout {
+		return nil
+	}
+	return fmt.Errorf("group %s: the broker has not been able to coordinate it for %v; its log and /readyz say why, often a full disk: %w",
+		c.consumeFlags.group, c.timeout, &shortError{kafka})
 }

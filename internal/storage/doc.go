@@ -39,6 +39,9 @@
 //     when a checkpoint is durable that does not list it: a start opens what is
 //     listed. The log start never falls, and moves only when the record of it is
 //     durable.
+//     Compaction takes no segment that is not below the recovery point of a
+//     durable checkpoint and the last stable offset, and not the last batch below
+//     the high watermark.
 //  8. A producer's window is primary state. It is in each checkpoint at exactly
 //     the offset of the recovery point, and batches redone or scanned behind it
 //     move it as appends did. Batches may go, the windows that they made stay,
@@ -60,9 +63,10 @@
 // journal moves the high watermark under it. There is no lock that two partitions
 // share on the way of an append or a read.
 //
-// The Store owns four goroutines, from Recover to Close, which waits for them: one
+// The Store owns five goroutines, from Recover to Close, which waits for them: one
 // writes checkpoints, one keeps the ballast, one waits for the journal's failure,
-// one unlinks segments that left their logs. Queues: a partition's frames that are
+// one unlinks segments that left their logs, one compacts logs (see [Clean]) and
+// holds a partition's locks only to look at its segments and to swap them. Queues: a partition's frames that are
 // not durable yet, bounded by the journal's buffer; one token that asks for a
 // checkpoint; segments to be unlinked, bounded by the disk they are on. When to
 // look for what is too old is the caller's affair: Expired and SetStart.
@@ -75,7 +79,8 @@
 //	Dir/ballast                         the reserve against a full disk
 //	Dir/journal/                        package journal's
 //	Dir/topics/<topic id, hex>/<partition>-<base offset, 20 digits>.log
-//	                                       and .index
+//	                                       and .index; -<generation> before that
+//	                                       once compacted
 //
 // Partitions share their topic's directory, where Apache Kafka gives each its
 // own: a checkpoint syncs directories, and a start lists them, so one instead of
@@ -96,13 +101,15 @@
 // partition; a used one adds 600 for each segment and at most 4 KiB of index
 // entries that are not flushed, nothing per batch. A read of new data at the end
 // of a log costs one pread; one elsewhere a binary search in the index file and
-// one read of at most 4 KiB.
+// one read of at most 4 KiB. Compaction holds 24 bytes for each key, 32 MiB at
+// most, and two buffers of 256 KiB or the largest batch, while it works.
 //
 // # Left out on purpose
 //
-// Compaction and transactions come later. Their places are there: Offsets.Stable,
-// scans that allow gaps between offsets. Deleting an index costs time and no data, so indexes of
-// active segments are never synced. Bytes 0-16 of batches behind a segment's
+// Transactions come later. Their place is there: Offsets.Stable. Compaction keeps
+// control batches, and takes of a transaction's records only those that a newer
+// record outside of transactions hides. Deleting an index costs time and no data,
+// so indexes of active segments are never synced. Bytes 0-16 of batches behind a segment's
 // last index entry, 4 KiB at most, are compared with their neighbours only.
 // A directory of one life in os mode survives a kill whole; after a power cut
 // it opens, with each log cut where it is torn.

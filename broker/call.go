@@ -41,6 +41,9 @@ type call struct {
 // reply answers the call once lsn is durable; 0 waits for nothing.
 func (c *call) reply(resp kmsg.Response, lsn storage.LSN) {
 	resp.SetVersion(c.version)
+	if b := c.conn.b; b != nil {
+		b.metrics.countErrors(resp)
+	}
 	buf := appendHeader(c.slot.buf[:0], c.correlation, c.flexible)
 	c.slot.buf = resp.AppendTo(buf)
 	c.finish(lsn, storage.Durable)

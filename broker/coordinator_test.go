@@ -101,6 +101,16 @@ func (f *fakeTopics) ensureInternalTopic(_ context.Context, name string, partiti
 
 func testCoordinator(t *testing.T, log shardLog, settings map[string]string) *coordinator {
 	t.Helper()
+	c := unstartedCoordinator(t, log, settings)
+	t.Cleanup(c.close)
+	if _, err := c.ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func unstartedCoordinator(t *testing.T, log shardLog, settings map[string]string) *coordinator {
+	t.Helper()
 	img, err := meta.NewImage().Apply(meta.TopicRecord{Name: "t", ID: [16]byte{7}, Partitions: 3})
 	if err != nil {
 		t.Fatal(err)
@@ -113,17 +123,12 @@ func testCoordinator(t *testing.T, log shardLog, settings map[string]string) *co
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCoordinator(coordinatorConfig{
+	return newCoordinator(coordinatorConfig{
 		topics: &fakeTopics{img}, settings: &s, now: time.Now, random: rand.Reader,
 		open:      func(*meta.Topic, int32) shardLog { return log },
 		advertise: func(*call) (int32, string, int32) { return 1, "here", 9092 },
 		logger:    slog.New(slog.DiscardHandler),
 	})
-	t.Cleanup(c.close)
-	if _, err := c.ensure(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 // newTestCall makes a call whose answer stands in its slot.

@@ -26,9 +26,14 @@
 //     many requests in one group commit.
 //  4. Records are neither decoded nor copied on their way in, but for the kernel's
 //     copy and the one into the journal; on their way out they are copied once.
-//  5. Memory is bounded: a frame's buffer grows with the bytes that arrived and
-//     counts against a budget; what decoding may allocate has another; a connection
-//     holds at most maxPending bytes of answers and maxInflight requests.
+//  5. Memory is bounded, by budgets of the whole broker. Requests: a frame's buffer
+//     grows with the bytes that arrived. Decoding: what it may allocate, until the
+//     request is answered or, if it waits for a shard, is done there. Answers: a large
+//     one is counted before it is made, and what is not read yet counts beyond
+//     freeAnswer of each connection; who finds no room is refused or closed. Members
+//     of groups: what they sent is counted in the coordinator. Nothing that a request
+//     names twice is answered twice. A connection stops reading at maxPending bytes of
+//     answers or maxInflight requests; a Fetch has one chunk in memory at a time.
 //  6. Input from the wire never panics. Should it, only its connection ends.
 //  7. A handler answers its call exactly once.
 //

@@ -35,7 +35,7 @@ type metrics struct {
 func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		errors:   counters("weir_request_errors_total", "Errors answered to Produce and Fetch, for each partition.", "api", "error"),
+		errors:   counters("weir_request_errors_total", "Errors answered, for each topic, partition, group or whole request that has one.", "api", "error"),
 		closes:   counters("weir_connections_closed_total", "Connections closed by the broker, by reason.", "reason"),
 		connections: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_connections_total", Help: "Connections accepted."}),
@@ -59,6 +59,7 @@ func counters(name, help string, labels ...string) *prometheus.CounterVec {
 // complete adds what needs the opened broker.
 func (m *metrics) complete(b *Broker) {
 	m.registry.MustRegister(gauges(b)...)
+	m.registry.MustRegister(newGroupMetrics(b.coordinator))
 	m.timeRequests(b.apis)
 }
 
@@ -81,6 +82,9 @@ func gauges(b *Broker) []prometheus.Collector {
 		}),
 		gauge("weir_inflight_request_bytes", "Memory taken by requests being read and served.", func() float64 {
 			return float64(b.budget.inUse())
+		}),
+		gauge("weir_answer_bytes", "Memory taken by answers being made and waiting to be read, beyond each connection's own share.", func() float64 {
+			return float64(b.answers.inUse())
 		}),
 		gauge("weir_fetch_sessions", "Incremental fetch sessions.", func() float64 {
 			n, _ := b.sessions.counts()

@@ -269,6 +269,20 @@ func TestFailedSyncIsToldToProducers(t *testing.T) {
 	}
 }
 
+// TestFailedSyncInEveryVersion: the code is one that the version knows, and what
+// was said of success is taken back.
+func TestFailedSyncInEveryVersion(t *testing.T) {
+	for version, want := range map[int16]*kerr.Error{3: kerr.NotLeaderForPartition, 4: kerr.KafkaStorageError, 8: kerr.KafkaStorageError, 9: kerr.KafkaStorageError} {
+		b := brokertest.Start(t)
+		createTopic(t, b, "t", 1)
+		b.Files().Add(vfs.Rule{Op: vfs.OpSync, Err: syscall.EIO})
+		p := produced(ask[*kmsg.ProduceResponse](dial(t, b), produceRequest(version, -1, "t", 0, records(1))))
+		if p.ErrorCode != want.Code || p.BaseOffset != -1 {
+			t.Errorf("v%d: code %d, base offset %d", version, p.ErrorCode, p.BaseOffset)
+		}
+	}
+}
+
 // TestFullDiskIsRetriable: nothing is lost and reads go on.
 func TestFullDiskIsRetriable(t *testing.T) {
 	b := brokertest.Start(t)

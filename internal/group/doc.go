@@ -35,7 +35,9 @@
 //     only after the record that holds it.
 //  5. At most one member is the leader, and only of a group that has members.
 //  6. An offset leaves only with a tombstone.
-//  7. Equal inputs give equal outputs: no map order, clock or randomness leaks.
+//  7. What members sent is counted, by group and over all Cores; a join or an
+//     assignment for which there is no room changes nothing.
+//  8. Equal inputs give equal outputs: no map order, clock or randomness leaks.
 //
 // # Who calls what
 //

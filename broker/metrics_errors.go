@@ -1,0 +1,85 @@
+package broker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// countErrors counts the errors that an answer tells: that of the whole, and
+// those of its topics, partitions, groups or resources. Produce and Fetch, which
+// are not kmsg's, count their own.
+func (m *metrics) countErrors(resp kmsg.Response) {
+	errorsOf(resp, func(code int16) {
+		if code != 0 {
+			m.failed(kmsg.Key(resp.Key()), code)
+		}
+	})
+}
+
+// errorsOf gives each error code of an answer to f.
+func errorsOf(resp kmsg.Response, f func(code int16)) {
+	switch r := resp.(type) {
+	case *kmsg.ApiVersionsResponse:
+		f(r.ErrorCode)
+	case *kmsg.DescribeClusterResponse:
+		f(r.ErrorCode)
+	case *kmsg.InitProducerIDResponse:
+		f(r.ErrorCode)
+	case *kmsg.MetadataResponse:
+		f(r.ErrorCode)
+		each(r.Topics, func(t *kmsg.MetadataResponseTopic) { f(t.ErrorCode) })
+	case *kmsg.ListOffsetsResponse:
+		each(r.Topics, func(t *kmsg.ListOffsetsResponseTopic) {
+			each(t.Partitions, func(p *kmsg.ListOffsetsResponseTopicPartition) { f(p.ErrorCode) })
+		})
+	case *kmsg.CreateTopicsResponse:
+		each(r.Topics, func(t *kmsg.CreateTopicsResponseTopic) { f(t.ErrorCode) })
+	case *kmsg.DeleteTopicsResponse:
+		each(r.Topics, func(t *kmsg.DeleteTopicsResponseTopic) { f(t.ErrorCode) })
+	case *kmsg.DeleteRecordsResponse:
+		each(r.Topics, func(t *kmsg.DeleteRecordsResponseTopic) {
+			each(t.Partitions, func(p *kmsg.DeleteRecordsResponseTopicPartition) { f(p.ErrorCode) })
+		})
+	case *kmsg.DescribeConfigsResponse:
+		each(r.Resources, func(x *kmsg.DescribeConfigsResponseResource) { f(x.ErrorCode) })
+	default:
+		groupErrors(resp, f)
+	}
+}
+
+// groupErrors is errorsOf for the answers of the coordinator.
+func groupErrors(resp kmsg.Response, f func(code int16)) {
+	switch r := resp.(type) {
+	case *kmsg.FindCoordinatorResponse:
+		f(r.ErrorCode)
+		each(r.Coordinators, func(c *kmsg.FindCoordinatorResponseCoordinator) { f(c.ErrorCode) })
+	case *kmsg.JoinGroupResponse:
+		if r.ErrorCode != kerr.MemberIDRequired.Code { // a step of every new member's way
+			f(r.ErrorCode)
+		}
+	case *kmsg.SyncGroupResponse:
+		f(r.ErrorCode)
+	case *kmsg.HeartbeatResponse:
+		f(r.ErrorCode)
+	case *kmsg.LeaveGroupResponse:
+		f(r.ErrorCode)
+		each(r.Members, func(x *kmsg.LeaveGroupResponseMember) { f(x.ErrorCode) })
+	case *kmsg.OffsetCommitResponse:
+		each(r.Topics, func(t *kmsg.OffsetCommitResponseTopic) {
+			each(t.Partitions, func(p *kmsg.OffsetCommitResponseTopicPartition) { f(p.ErrorCode) })
+		})
+	case *kmsg.OffsetFetchResponse:
+		f(r.ErrorCode)
+		each(r.Groups, func(g *kmsg.OffsetFetchResponseGroup) { f(g.ErrorCode) })
+	case *kmsg.DescribeGroupsResponse:
+		each(r.Groups, func(g *kmsg.DescribeGroupsResponseGroup) { f(g.ErrorCode) })
+	case *kmsg.ListGroupsResponse:
+		f(r.ErrorCode)
+	}
+}
+
+func each[T any](list []T, f func(*T)) {
+	for i := range list {
+		f(&list[i])
+	}
+}

@@ -98,17 +98,17 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		if answer := tryAnswer(client); len(answer) < 4 || answer[3] != 7 {
 			t.Errorf("answer % x", answer)
 		}
+		client.Close()
+		close(l.conns)
+		if err := <-served; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Serve returned %v", err)
+		}
 		pause := 5 * time.Millisecond
 		for i := range l.failures {
 			if got := l.calls[i+1].Sub(l.calls[i]); got != pause {
 				t.Errorf("pause %d is %v, want %v", i, got, pause)
 			}
 			pause = min(2*pause, time.Second)
-		}
-		client.Close()
-		close(l.conns)
-		if err := <-served; !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Serve returned %v", err)
 		}
 		if err := b.Shutdown(context.Background()); err != nil {
 			t.Error(err)

@@ -257,6 +257,14 @@ func TestCheckJournal(t *testing.T) {
 	if !slices.ContainsFunc(r.Problems, func(p Problem) bool { return p.File == name && strings.Contains(p.Reason, "synced") }) {
 		t.Fatalf("%+v", r.Problems)
 	}
+	var refused *CorruptError
+	if s, err := Open(smallConfig(killed(mem))); err == nil {
+		err = s.Recover([]TopicSpec{orders})
+		mustClose(t, s)
+		t.Fatalf("a start took it: %v", err)
+	} else if !errors.As(err, &refused) || refused.File != name {
+		t.Fatalf("a start says %v", err)
+	}
 	for _, gone := range []bool{false, true} {
 		if gone { // as a power cut leaves it
 			if err := mem.RemoveAll(topicDir("data", ordersID)); err != nil {

@@ -186,7 +186,7 @@ func (s *Store) recoverTopics(mine func(TopicID) bool) error {
 
 // redoAll replays the journal into the partitions of the topics that mine names.
 func (s *Store) redoAll(mine func(TopicID) bool) error {
-	return s.j.Replay(func(_ journal.LSN, entries []journal.Entry) error {
+	err := s.j.Replay(func(_ journal.LSN, entries []journal.Entry) error {
 		for _, e := range entries {
 			id := TopicID(e.Topic)
 			if !mine(id) {
@@ -202,6 +202,11 @@ func (s *Store) redoAll(mine func(TopicID) bool) error {
 		}
 		return nil
 	})
+	if bad := (*journal.CorruptError)(nil); errors.As(err, &bad) {
+		return &CorruptError{File: bad.File, Position: bad.Offset, Offset: -1,
+			Reason: fmt.Sprintf("frame %d of the journal: %s; frames up to %d had been synced", bad.LSN, bad.Reason, bad.Synced)}
+	}
+	return err
 }
 
 // segmentFiles returns the segment files of each partition, ascending; nil if
@@ -329,6 +334,9 @@ func (p *Partition) attach(st *partitionState) {
 // checkSize refuses a file that is shorter than what was synced.
 func (p *Partition) checkSize(seg *segment) error {
 	info, err := p.store.cfg.FS.Stat(seg.log.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return seg.corrupt(0, seg.base, "the file is missing")
+	}
 	if err != nil {
 		return fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
 	}

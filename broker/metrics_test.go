@@ -66,7 +66,7 @@ func TestMetricsOfGroups(t *testing.T) {
 	mustWrite(t, c, encode(beat, 3))
 	decodeAnswer(t, c, kmsg.NewPtrHeartbeatResponse(), 3)
 	w := httptest.NewRecorder()
-	b.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	b.Handler().ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/metrics", nil))
 	page := w.Body.String()
 	for _, line := range []string{
 		`weir_groups{state="CompletingRebalance"} 2`,

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -154,14 +155,37 @@ func (s *Snapshot) Pick(random *rand.Rand) Place {
 	switch n := random.IntN(100); {
 	case n < 70:
 		p.How = "flip"
+		if want == segments && n < 20 {
+			p.At = header(random, s.files[p.File])
+		}
 	case n < 80:
 		p.How, p.At = "zero", p.At&^511
-	case n < 97:
+	case n < 97, want == journals:
+		// Not removed: nothing else tells that the newest file of the journal was there.
 		p.How = "cut"
 	default:
 		p.How = "remove"
 	}
 	return p
+}
+
+// header picks a byte of the head of a batch, often of the last one: what lies in
+// front of a batch's checksum is protected by other means, and least in the end.
+func header(random *rand.Rand, b []byte) int64 {
+	const lengthAt, before, unsummed = 8, 12, 17
+	heads := []int{0}
+	for at := 0; at+unsummed <= len(b); at = heads[len(heads)-1] {
+		next := at + before + int(binary.BigEndian.Uint32(b[at+lengthAt:]))
+		if next+unsummed > len(b) {
+			break
+		}
+		heads = append(heads, next)
+	}
+	at := heads[len(heads)-1]
+	if random.IntN(3) > 0 {
+		at = heads[random.IntN(len(heads))]
+	}
+	return min(int64(at+random.IntN(unsummed)), int64(len(b)-1))
 }
 
 // used is the length without the zeros at the end.

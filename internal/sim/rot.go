@@ -30,6 +30,7 @@ type Rot struct {
 	Killed bool
 
 	snapshot *Snapshot
+	epoch    int32 // leader epoch of all records
 }
 
 // End completes the report.
@@ -87,7 +88,15 @@ func (r *Rot) fill(ctx context.Context, t Target) error {
 		cl.Produce(ctx, rec, func(_ *kgo.Record, err error) { failed = errors.Join(failed, err) })
 	}
 	r.Run.Report.Acked += rotRecords
-	return errors.Join(cl.Flush(ctx), failed)
+	if err := errors.Join(cl.Flush(ctx), failed); err != nil {
+		return err
+	}
+	cl.AddConsumeTopics(rotTopic)
+	first := cl.PollRecords(ctx, 1)
+	if first.NumRecords() == 1 {
+		r.epoch = first.Records()[0].LeaderEpoch
+	}
+	return first.Err()
 }
 
 // Places damages n places, each in the data as it was.
@@ -205,10 +214,10 @@ func (r *Rot) compare(place Place, fetches kgo.Fetches, next *[rotPartitions]int
 	fetches.EachRecord(func(rec *kgo.Record) {
 		id, ok := identify(rec.Value)
 		want := Record{0, next[rec.Partition]*rotPartitions + int64(rec.Partition)}
-		if good && (!ok || id != want || rec.Offset != next[rec.Partition]) {
+		if good && (!ok || id != want || rec.Offset != next[rec.Partition] || rec.LeaderEpoch != r.epoch) {
 			good = false
-			r.Run.broken(WrongBytes, "%v: partition %d offset %d: %v (%v), want offset %d, %v",
-				place, rec.Partition, rec.Offset, id, ok, next[rec.Partition], want)
+			r.Run.broken(WrongBytes, "%v: partition %d offset %d, epoch %d: %v (%v), want offset %d, epoch %d, %v",
+				place, rec.Partition, rec.Offset, rec.LeaderEpoch, id, ok, next[rec.Partition], r.epoch, want)
 		}
 		next[rec.Partition]++
 	})

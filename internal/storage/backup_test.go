@@ -31,7 +31,7 @@ func TestBackupUnderLoad(t *testing.T) {
 			n int64
 		}
 		var writers sync.WaitGroup
-		for g := range 4 {
+		for g := range 2 {
 			writers.Go(func() {
 				for i := 0; ctx.Err() == nil; i++ {
 					value := fmt.Sprint(g, "-", i)
@@ -50,7 +50,7 @@ func TestBackupUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		for round := range 8 {
+		for round := range 4 {
 			acked.Lock()
 			before := acked.n
 			acked.Unlock()

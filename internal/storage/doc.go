@@ -47,8 +47,9 @@
 //     move it as appends did. Batches may go, the windows that they made stay,
 //     until they are idle for too long or there are too many.
 //  9. What fails is final: the first failed write, sync or rename closes Failed
-//     and refuses all appends from then on. A full disk is no failure but for the
-//     journal, and appends stop before its next file would not fit. A damaged log
+//     and refuses all appends from then on. A full disk is no failure: appends
+//     stop before the journal's next file would not fit, the reserve is given back
+//     for it, and if that is not enough the frames wait for room. A damaged log
 //     refuses its own appends and reads only.
 //  10. No length read from a file leads to an allocation before as many bytes
 //     have been seen to be there.
@@ -60,7 +61,8 @@
 // ballast have locks of their own below these. Partition.mu is held across the
 // write to the segment, and in os mode across the write of a frame of several
 // partitions. Partition.state is never held across anything that waits: the
-// journal moves the high watermark under it. There is no lock that two partitions
+// journal moves the high watermark under it. A backup takes Store.changing and
+// then the locks of all partitions, to note where they end. There is no lock that two partitions
 // share on the way of an append or a read.
 //
 // The Store owns five goroutines, from Recover to Close, which waits for them: one
@@ -70,6 +72,9 @@
 // not durable yet, bounded by the journal's buffer; one token that asks for a
 // checkpoint; segments to be unlinked, bounded by the disk they are on. When to
 // look for what is too old is the caller's affair: Expired and SetStart.
+//
+// [Check] and [Salvage] read a directory that no Store has open, and change
+// nothing in it; they own no goroutine.
 //
 // # Layout
 //

@@ -11,7 +11,7 @@ import (
 )
 
 // TestStartUpIsRestartable crashes a start after each of its operations, and the
-// start that follows at a random one, and so on five times; then one may end.
+// start that follows at a random one, and so on three times; then one may end.
 // However that went, it finds all that was acknowledged and the producers, and
 // appends. A kill keeps what was written, a power cut loses what was not synced.
 func TestStartUpIsRestartable(t *testing.T) {
@@ -29,7 +29,7 @@ func TestStartUpIsRestartable(t *testing.T) {
 			for n, first := range startAndCrash(t, w.fs, mode, 1, crash) {
 				rng := rand.New(rand.NewPCG(uint64(n), 3))
 				again := first
-				for range 5 {
+				for range 3 {
 					later := startAndCrash(t, again, mode, 1, crash)
 					points += len(later)
 					again = later[rng.IntN(len(later))]

@@ -10,7 +10,8 @@
 // The client commands (topic, produce, consume, group) speak only the Kafka
 // protocol and work against any Kafka-compatible broker. Only serve (and the
 // demonstration) opens the embedded broker; it is the place where the two sides
-// of the wall meet.
+// of the wall meet. Those that care for a data directory (fsck, backup, restore)
+// go through package broker too.
 //
 // Contracts, from the first command on:
 //

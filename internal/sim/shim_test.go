@@ -27,6 +27,7 @@ type shim struct {
 	told     int // lies so far
 	next     map[string]int64
 	kept     []byte // a batch that the lie holds back, and its topic
+	slips    int
 	topic    string
 	id       [16]byte
 	shown    chan struct{}

@@ -141,6 +141,22 @@ func TestPartsOfAnAnswerAreCounted(t *testing.T) {
 	}
 }
 
+// TestAnswerNobodyReserved: what is filled without room ends its connection when it
+// is its turn, and takes no memory until then.
+func TestAnswerNobodyReserved(t *testing.T) {
+	c := &conn{b: &Broker{answers: newBudget(1 << 10)}}
+	s := &slot{ready: make(chan struct{}, 1), buf: make([]byte, freeAnswer)}
+	c.answered(s)
+	next := &slot{ready: make(chan struct{}, 1), buf: make([]byte, 2<<10)}
+	c.answered(next)
+	if s.refused != nil || !errors.Is(next.refused, errNoRoom) || next.buf != nil || len(next.ready) != 1 {
+		t.Errorf("within the connection's share: %v; beyond: %v", s.refused, next.refused)
+	}
+	if n := c.b.answers.inUse(); n != 0 || c.pending.Load() != freeAnswer {
+		t.Errorf("%d bytes are counted, %d pending", n, c.pending.Load())
+	}
+}
+
 // TestDecodingBudget: a request whose decoding may take much waits until there is
 // room for it; a small one does not.
 func TestDecodingBudget(t *testing.T) {

@@ -76,9 +76,14 @@ func decodeFileHead(b []byte) (fileHead, error) {
 	}, nil
 }
 
-func (j *Journal) fileName(seq uint64) string {
-	return filepath.Join(j.cfg.Dir, fmt.Sprintf("%020d%s", seq, fileEnding))
-}
+// FirstFrame is the offset in a file at which its first frame begins.
+const FirstFrame = headerBlock
+
+// FileName is the name, in the journal's directory, of the file with a sequence
+// number.
+func FileName(seq uint64) string { return fmt.Sprintf("%020d%s", seq, fileEnding) }
+
+func (j *Journal) fileName(seq uint64) string { return filepath.Join(j.cfg.Dir, FileName(seq)) }
 
 // parseFileName is the inverse of fileName for the last part of a name.
 func parseFileName(name string) (uint64, bool) {

@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 )
@@ -47,7 +49,7 @@ func reading(cfg Config, st State) (*Journal, error) {
 	j := &Journal{cfg: cfg, end: st.Replay}
 	j.mu.state = st
 	names, err := cfg.FS.ReadDir(cfg.Dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	for _, name := range names {

@@ -167,6 +167,10 @@ func (c *checker) readHead() error {
 		return err
 	}
 	c.found, c.report.Clean = found, found.clean
+	if err := s.checkJournalFile(found); errors.As(err, &corrupt) {
+		c.problem(Problem{File: corrupt.File, Reason: corrupt.Reason, Next: nextSalvage})
+		c.badJournal = true // the segments may have what stood in it
+	}
 	return nil
 }
 

@@ -310,7 +310,7 @@ func (l *logCheck) batchAt(s stretch, pos, expect int64, head []byte) (n int64, 
 		return 0, fmt.Sprintf("%d bytes are left, a header has %d", s.to-pos, batch.HeaderLen), nil
 	}
 	if err := readFull(s.f, head, pos); err != nil {
-		return 0, "", err
+		return 0, "it cannot be read: " + err.Error(), nil
 	}
 	h := batch.Batch(head)
 	n, reason = checkHeader(h, s.to-pos)
@@ -329,7 +329,7 @@ func (l *logCheck) batchAt(s stretch, pos, expect int64, head []byte) (n int64, 
 	for at := int64(batch.HeaderLen); at < n; {
 		c := min(int64(len(l.buf)), n-at)
 		if err := readFull(s.f, l.buf[:c], pos+at); err != nil {
-			return 0, "", err
+			return n, "it cannot be read: " + err.Error(), nil
 		}
 		crc = crc32.Update(crc, castagnoli, l.buf[:c])
 		at += c
@@ -342,7 +342,7 @@ func (l *logCheck) batchAt(s stretch, pos, expect int64, head []byte) (n int64, 
 
 // resync finds the next good batch behind a bad one. If the bad one's header is
 // plausible and a good batch, or nothing, follows it, that is the place.
-// Otherwise every byte is tried.
+// Otherwise every byte is tried that the disk gives.
 func (l *logCheck) resync(s stretch, bad, n, expect int64) (int64, error) {
 	var head [batch.HeaderLen]byte
 	if n > 0 {
@@ -353,12 +353,16 @@ func (l *logCheck) resync(s stretch, bad, n, expect int64) (int64, error) {
 			return bad + n, err
 		}
 	}
-	const step = 64 << 10
-	window := make([]byte, step+batch.HeaderLen)
+	const most, least = 64 << 10, 4 << 10
+	window := make([]byte, most+batch.HeaderLen)
+	step := int64(most)
 	for from := bad + 1; from+batch.HeaderLen <= s.to; from += step {
-		have := min(int64(len(window)), s.to-from)
+		have := min(step+batch.HeaderLen, s.to-from)
 		if err := readFull(s.f, window[:have], from); err != nil {
-			return 0, err
+			if step > least {
+				from, step = from-least, least // the same place again, in small pieces
+			}
+			continue
 		}
 		for k := int64(0); k < step && k+batch.HeaderLen <= have; k++ {
 			if h := batch.Batch(window[k : k+batch.HeaderLen]); h[16] != 2 || h.BaseOffset() < expect || h.NextOffset() > s.end {

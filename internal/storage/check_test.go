@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/weirstream/weir/internal/batch"
@@ -486,5 +487,53 @@ func TestSalvageRefuses(t *testing.T) {
 	if s, err := Open(open); err == nil {
 		t.Error("half a copy opened")
 		mustClose(t, s)
+	}
+}
+
+// TestSalvageFromAFailingDisk: what the disk does not give is lost, and no more.
+func TestSalvageFromAFailingDisk(t *testing.T) {
+	w := writeLogs(t, Sync, false)
+	faulty := vfs.Inject(w.fs)
+	faulty.Add(vfs.Rule{Op: vfs.OpRead, Path: segmentsOf(t, w.fs)[1], From: 4, Count: 1, Err: syscall.EIO})
+	cfg := CheckConfig{FS: faulty, Dir: "data", Catalog: &testCatalog{topics: []TopicSpec{orders}}}
+	r, err := Salvage(context.Background(), cfg, "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := int64(0)
+	for _, l := range r.Lost {
+		lost += l.To - l.From
+	}
+	if len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Reason, "cannot be read") || lost < 1 || lost > 3 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestCheckMissingJournal: a journal that is gone is missed, by a start too.
+func TestCheckMissingJournal(t *testing.T) {
+	mem := vfs.NewMem()
+	cfg := smallConfig(mem)
+	cfg.CheckpointBytes = 1 << 30 // only the one below
+	s := mustOpen(t, cfg, orders)
+	put(t, s, s.Partition(ordersID, 0), text(1, "in a segment"))
+	if err := s.checkpoint(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, s.Partition(ordersID, 0), text(1, "in the journal"))
+	mem = killed(mem)
+	mustClose(t, s)
+	if err := mem.RemoveAll("data/journal"); err != nil {
+		t.Fatal(err)
+	}
+	if r := check(t, mem); len(r.Problems) == 0 {
+		t.Errorf("%+v", r)
+	}
+	cfg = smallConfig(mem)
+	var corrupt *CorruptError
+	if s, err := Open(cfg); !errors.As(err, &corrupt) {
+		t.Errorf("a start without the journal: %v", err)
+		if err == nil {
+			_ = s.abandon()
+		}
 	}
 }

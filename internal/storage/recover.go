@@ -59,6 +59,21 @@ func (s *Store) readCheckpoint() (*checkpoint, error) {
 	return c, nil
 }
 
+// checkJournalFile refuses a directory without the journal file that replaying
+// begins in the middle of: it was there when the checkpoint was made, and replay
+// would take its absence for the journal's end. In os mode a power cut may take it.
+func (s *Store) checkJournalFile(c *checkpoint) error {
+	at := c.journal.Replay
+	if c.clean || c.durability == OS || at.Offset <= journal.FirstFrame {
+		return nil
+	}
+	name := filepath.Join(s.cfg.Dir, "journal", journal.FileName(at.File))
+	if _, err := s.cfg.FS.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return &CorruptError{File: name, Offset: -1, Reason: "it is missing, though the journal goes on in it"}
+	}
+	return nil
+}
+
 // Recover makes the partitions of the topics that exist, as the metadata log
 // says, replays the journal into them, and removes what belongs to others. It
 // is called once, after Open and before any other use.

@@ -96,6 +96,9 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkJournalFile(found); err != nil {
+		return err
+	}
 	s.found, s.epoch = found, found.epoch
 	if !found.clean {
 		s.epoch++

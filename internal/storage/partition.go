@@ -131,6 +131,18 @@ func (p *Partition) EpochEnd(epoch int32) (int32, int64) {
 	return es[k-1].epoch, min(es[k].start, p.state.high.offset)
 }
 
+// epochAt is the leader epoch in which an offset was appended; -1: not known.
+func (p *Partition) epochAt(offset int64) int32 {
+	p.state.Lock()
+	defer p.state.Unlock()
+	es := p.state.epochs
+	k := sort.Search(len(es), func(i int) bool { return es[i].start > offset })
+	if k == 0 {
+		return -1
+	}
+	return es[k-1].epoch
+}
+
 // durable is a Partition as the journal knows it.
 type durable Partition
 

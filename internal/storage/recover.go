@@ -343,6 +343,7 @@ func (p *Partition) attach(st *partitionState) {
 	p.state.high = mark{offset: st.next}
 	if a := p.active(); a != nil {
 		p.state.high.seg, p.state.high.pos = a, a.size.Load()
+		a.ownNext = st.next
 	}
 }
 

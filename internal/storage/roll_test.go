@@ -218,3 +218,47 @@ func TestFlippedIndexHeals(t *testing.T) {
 		mustClose(t, s)
 	}
 }
+
+// TestRule12TailAfterACleanStop: behind the last index entry no checksum covers the
+// first 17 bytes of the batches; a wrong bit there is found all the same.
+func TestRule12TailAfterACleanStop(t *testing.T) {
+	const uncovered = 17 // base offset, length, leader epoch, magic
+	for bit := range uncovered * 8 {
+		fs := vfs.NewMem()
+		cfg := smallConfig(fs)
+		s := mustOpen(t, cfg, orders)
+		p := s.Partition(ordersID, 0)
+		for range 3 {
+			put(t, s, p, text(2, "tail"))
+		}
+		seg := p.active()
+		last := seg.size.Load() - int64(len(text(2, "tail")))
+		name := seg.log.name
+		mustClose(t, s)
+		f, err := fs.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 1)
+		at := last + int64(bit/8)
+		if _, err := f.ReadAt(b, at); err != nil {
+			t.Fatal(err)
+		}
+		b[0] ^= 1 << (bit % 8)
+		if _, err := f.WriteAt(b, at); err != nil {
+			t.Fatal(err)
+		}
+		s = mustOpen(t, cfg, orders)
+		p = s.Partition(ordersID, 0)
+		e, err := p.Read(4, 1<<20, p.Offsets().High)
+		if err == nil {
+			_, err = e.ReadAt(make([]byte, e.Len()), 0)
+			e.Release()
+		}
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) {
+			t.Errorf("bit %d of byte %d of the last batch: %v, want a CorruptError", bit%8, bit/8, err)
+		}
+		mustClose(t, s)
+	}
+}

@@ -34,6 +34,7 @@ type segment struct {
 	// ownFrom is where the bytes begin that this process wrote or checked;
 	// verified holds ranges before it that readers checked.
 	ownFrom  int64
+	ownNext  int64 // offset at ownFrom in the segment that was active, else 0
 	verified ranges
 
 	prefixesGood atomic.Bool // the cleaner compared all prefixes with the index
@@ -316,8 +317,8 @@ func (s *segment) cut(pos, limit int64, most int64, end int64) (stop, next int64
 
 // checkPrefixes compares bytes 0-16 of the batches from pos to limit, rounded
 // out to index entries, with the checksums of the index. They lie outside the
-// batches' own checksums. Behind the last entry only the order of the offsets
-// is looked at. A damaged index is made anew.
+// batches' own checksums. Behind the last entry see checkTail. A damaged index
+// is made anew.
 func (s *segment) checkPrefixes(pos, limit int64) error {
 	err := s.comparePrefixes(pos, limit)
 	if errors.Is(err, errIndex) {
@@ -341,14 +342,16 @@ func (s *segment) comparePrefixes(pos, limit int64) error {
 			return err
 		}
 		if n == 0 {
-			return s.checkInterval(at, indexEntry{pos: uint32(limit)}, false)
+			return s.checkTail(at, limit)
 		}
 		for _, e := range next[:n] {
 			if int64(at.pos) >= limit {
 				break
 			}
-			if err := s.checkInterval(at, e, true); err != nil {
+			if _, sum, err := s.scanPrefixes(at, int64(e.pos)); err != nil {
 				return err
+			} else if sum != e.prefix {
+				return s.corrupt(int64(at.pos), s.base+int64(at.delta), "bytes 0-16 of the batches up to the next index entry differ from its checksum")
 			}
 			at = e
 		}
@@ -357,27 +360,42 @@ func (s *segment) comparePrefixes(pos, limit int64) error {
 	return nil
 }
 
-func (s *segment) checkInterval(at, next indexEntry, sum bool) error {
-	expect := s.base + int64(at.delta)
-	crc, order := uint32(0), int64(-1)
-	_, err := scanHeaders(s.log, int64(at.pos), int64(next.pos), func(pos int64, h batch.Batch) bool {
-		if h.BaseOffset() < expect {
-			order = pos
+// scanPrefixes goes over the batches from an index entry to limit. It returns the
+// offset behind them and the checksum of their bytes 0-16.
+func (s *segment) scanPrefixes(at indexEntry, limit int64) (next int64, sum uint32, err error) {
+	next = s.base + int64(at.delta)
+	bad, reason := int64(-1), ""
+	_, err = scanHeaders(s.log, int64(at.pos), limit, func(pos int64, h batch.Batch) bool {
+		switch epoch := s.p.epochAt(h.BaseOffset()); {
+		case h.BaseOffset() < next:
+			bad, reason = pos, "the base offset lies before the end of the batch before"
+			return false
+		case epoch >= 0 && epoch != h.LeaderEpoch():
+			bad, reason = pos, fmt.Sprintf("the leader epoch is %d, the log was in epoch %d there", h.LeaderEpoch(), epoch)
 			return false
 		}
-		crc = crc32.Update(crc, castagnoli, h[:prefixLen])
-		expect = h.NextOffset()
+		sum = crc32.Update(sum, castagnoli, h[:prefixLen])
+		next = h.NextOffset()
 		return true
 	})
 	switch {
 	case err != nil:
-		return s.bad(err, s.base+int64(at.delta))
-	case order >= 0:
-		return s.corrupt(order, expect, "the base offset lies before the end of the batch before")
-	case sum && crc != next.prefix:
-		return s.corrupt(int64(at.pos), s.base+int64(at.delta), "bytes 0-16 of the batches up to the next index entry differ from its checksum")
+		return 0, 0, s.bad(err, s.base+int64(at.delta))
+	case bad >= 0:
+		return 0, 0, s.corrupt(bad, next, reason)
 	}
-	return nil
+	return next, sum, nil
+}
+
+// checkTail looks at the batches behind the last index entry, which no checksum
+// covers: their order, epochs, and the offset that the checkpoint tells for the
+// end. The length of each is checked by its own checksum.
+func (s *segment) checkTail(at indexEntry, limit int64) error {
+	next, _, err := s.scanPrefixes(at, limit)
+	if err == nil && limit == s.ownFrom && s.ownNext > 0 && next != s.ownNext {
+		err = s.corrupt(int64(at.pos), s.base+int64(at.delta), fmt.Sprintf("the batches end at offset %d, the checkpoint says %d", next, s.ownNext))
+	}
+	return err
 }
 
 // checkBatch verifies the checksum of the batch at pos, reading it in pieces.

@@ -69,8 +69,8 @@ func (s *Store) checkpoint(ctx context.Context, clean bool) error {
 	snap.done()
 	s.j.Release(pos)
 	s.sinceCheckpoint.Add(-counted)
-	s.signalCheckpoint()
 	s.discards.covered(turn)
+	s.signalCheckpoint()
 	return nil
 }
 

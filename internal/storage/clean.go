@@ -80,15 +80,21 @@ func (s *Store) CleanNow(ctx context.Context) error {
 	}
 }
 
-// settle waits until a checkpoint covers what is sealed and durable.
+// settle waits until a checkpoint covers what was sealed and durable at the call.
 func (c *cleaner) settle(ctx context.Context) error {
+	if _, err := c.dirtiest(nil); err != nil || !c.behind {
+		return err
+	}
+	turn := c.s.discards.next()
 	for {
 		c.s.done.Lock()
 		ch := c.s.done.ch
 		c.s.done.Unlock()
-		if _, err := c.dirtiest(); err != nil || !c.behind {
-			return err
+		if c.s.discards.isCovered(turn) {
+			return nil
 		}
+		c.s.discards.wanted.Store(true)
+		c.s.askCheckpoint()
 		select {
 		case <-ch:
 		case <-ctx.Done():
@@ -100,8 +106,10 @@ func (c *cleaner) settle(ctx context.Context) error {
 }
 
 // all cleans one log after the other, the dirtiest first, until none is dirty
-// enough. A log whose keys do not fit the map at once comes again.
+// enough. A log whose keys do not fit the map at once comes again, but what
+// becomes dirty meanwhile waits for the next round: no log keeps others waiting.
 func (c *cleaner) all(ctx context.Context) error {
+	ends := map[*Partition]int64{}
 	for {
 		if err := c.s.usable(); err != nil {
 			return err
@@ -109,9 +117,12 @@ func (c *cleaner) all(ctx context.Context) error {
 		if c.s.space.low.Load() {
 			return nil // what is left of the disk is not for copies
 		}
-		next, err := c.dirtiest()
+		next, err := c.dirtiest(ends)
 		if err != nil || next == nil {
 			return err
+		}
+		if _, again := ends[next.p]; !again {
+			ends[next.p] = next.segs[len(next.segs)-1].end.Load()
 		}
 		err = c.clean(ctx, next)
 		corrupt := (*CorruptError)(nil)
@@ -140,8 +151,9 @@ type dirty struct {
 	must  bool       // max.compaction.lag.ms has passed
 }
 
-// dirtiest finds the log to be cleaned next, or returns nil.
-func (c *cleaner) dirtiest() (*dirty, error) {
+// dirtiest finds the log to be cleaned next, or returns nil. ends says up to where
+// logs are cleaned in this round.
+func (c *cleaner) dirtiest(ends map[*Partition]int64) (*dirty, error) {
 	var best *dirty
 	now := c.s.cfg.Now().UnixMilli()
 	c.behind = false
@@ -156,6 +168,9 @@ func (c *cleaner) dirtiest() (*dirty, error) {
 			d, err := c.dirt(p, now)
 			if err != nil {
 				return nil, err
+			}
+			if end, known := ends[p]; known && d != nil && d.from >= end {
+				continue
 			}
 			if d != nil && (best == nil || d.must && !best.must || d.must == best.must && d.ratio > best.ratio) {
 				best = d

@@ -29,7 +29,7 @@ type cleanRun struct {
 	mode     Durability
 	rng      *rand.Rand
 	cfg      Config
-	clock    *clock
+	clock    *hands
 	s        *Store
 	rule     Clean
 	mu       sync.Mutex
@@ -119,7 +119,7 @@ func (r *cleanRun) work() (cleaned int) {
 		case 0:
 			mustClean(r.t, r.s)
 		case 1:
-			r.clock.at = r.clock.at.Add(300 * time.Millisecond)
+			r.clock.advance(300 * time.Millisecond)
 		default:
 			r.append()
 		}
@@ -140,7 +140,7 @@ func (r *cleanRun) append() {
 	n := r.rng.IntN(2)
 	rs := make([]batch.Record, 1+r.rng.IntN(3))
 	for i := range rs {
-		rs[i] = batch.Record{Timestamp: r.clock.at.UnixMilli(), Key: fmt.Append(nil, "k", r.rng.IntN(90)*r.rng.IntN(2))}
+		rs[i] = batch.Record{Timestamp: r.clock.now().UnixMilli(), Key: fmt.Append(nil, "k", r.rng.IntN(90)*r.rng.IntN(2))}
 		if r.rng.IntN(5) > 0 {
 			rs[i].Value = fmt.Append(nil, len(r.logs[n])+i, strings.Repeat("v", r.rng.IntN(80)))
 		}
@@ -263,7 +263,7 @@ func (r *cleanRun) compare(n int, got []batch.Record, end int64) error {
 		if w.Value != nil {
 			return fmt.Errorf("partition %d: the newest record of %s, at offset %d, is lost", n, key, offset)
 		}
-		if r.clock.at.UnixMilli() < w.Timestamp+r.rule.DeleteRetentionMillis {
+		if r.clock.now().UnixMilli() < w.Timestamp+r.rule.DeleteRetentionMillis {
 			return fmt.Errorf("partition %d: the tombstone of %s, at offset %d, went too early", n, key, offset)
 		}
 		if old, ok := kept[key]; ok {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/vfs"
@@ -23,16 +22,11 @@ func compacted(change ...func(*Clean)) TopicSpec {
 	return spec
 }
 
-// clock is a clock that is set by hand.
-type clock struct{ at time.Time }
-
-func (c *clock) now() time.Time { return c.at }
-
-func cleanConfig(fs vfs.FS) (Config, *clock) {
-	c := &clock{time.UnixMilli(1_000_000)}
-	cfg := smallConfig(fs)
-	cfg.Now, cfg.CleanInterval, cfg.SegmentBytes = c.now, -1, 1<<10
-	return cfg, c
+// cleanConfig makes small segments, which are cleaned when a test asks for it.
+func cleanConfig(fs vfs.FS) (Config, *hands) {
+	cfg, clock := clocked(fs)
+	cfg.CleanInterval, cfg.SegmentBytes = -1, 1<<10
+	return cfg, clock
 }
 
 // pair is a record with a key; a value of "" is a tombstone.

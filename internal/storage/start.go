@@ -175,6 +175,20 @@ func (d *discards) begin() uint64 {
 	return d.begun
 }
 
+// next is the number of the first checkpoint that begins after the call.
+func (d *discards) next() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.begun + 1
+}
+
+// isCovered says whether that checkpoint or a later one is durable.
+func (d *discards) isCovered(turn uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.done >= turn
+}
+
 // covered notes that a checkpoint is durable.
 func (d *discards) covered(turn uint64) {
 	d.mu.Lock()

@@ -23,7 +23,7 @@ func TestLogStartOfACompactedLog(t *testing.T) {
 		for range 60 {
 			switch d := rng.IntN(12); {
 			case d == 0:
-				clock.at = clock.at.Add(time.Second)
+				clock.advance(time.Second)
 				checkpointed(s)
 				mustClean(t, s)
 			case d == 1:
@@ -32,7 +32,7 @@ func TestLogStartOfACompactedLog(t *testing.T) {
 					t.Fatal(err)
 				}
 			case d == 2:
-				start, ok, err := p.Expired(Retention{Millis: -1, Bytes: 2000 + rng.Int64N(5000)}, clock.at)
+				start, ok, err := p.Expired(Retention{Millis: -1, Bytes: 2000 + rng.Int64N(5000)}, clock.now())
 				if err == nil && ok {
 					_, err = p.SetStart(start)
 				}
@@ -46,7 +46,7 @@ func TestLogStartOfACompactedLog(t *testing.T) {
 					ps = append(ps, one)
 					keys, values = append(keys, one.key), append(values, one.value)
 				}
-				put(t, s, p, pairs(clock.at.UnixMilli(), ps...))
+				put(t, s, p, pairs(clock.now().UnixMilli(), ps...))
 			}
 			if err := checkCompacted(t, p, keys, values); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)

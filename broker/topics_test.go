@@ -22,8 +22,9 @@ func create(c *rawConn, version int16, change func(req *kmsg.CreateTopicsRequest
 	return ask[*kmsg.CreateTopicsResponse](c, req)
 }
 
-// TestHostileTopics: the codes are those of Apache Kafka 4.3.1.
-func TestHostileTopics(t *testing.T) {
+// TestPitfall19TopicNames: names, counts and collisions that are refused (H76–H88),
+// with the codes of Apache Kafka 4.3.1.
+func TestPitfall19TopicNames(t *testing.T) {
 	b := brokertest.Start(t, brokertest.WithSettings(map[string]string{"weir.replication.factor.policy": "refuse"}))
 	createTopic(t, b, "there.is", 1)
 	c := dial(t, b)

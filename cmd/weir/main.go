@@ -35,6 +35,7 @@ func run() int {
 		Getenv:     os.Getenv,
 		StdinTTY:   term.IsTerminal(int(os.Stdin.Fd())),
 		StdoutTTY:  term.IsTerminal(int(os.Stdout.Fd())),
+		StderrTTY:  term.IsTerminal(int(os.Stderr.Fd())),
 		StdoutSize: stdoutSize,
 		Program:    program(os.Args[0]),
 		ReaderGone: readerGone,

@@ -12,10 +12,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weirstream/weir/broker"
+	"github.com/weirstream/weir/internal/vfs"
 )
 
 const defaultAdmin = "localhost:9644"
@@ -34,17 +36,27 @@ ARCHIVE must not exist; - is standard output. It is a tar file whose last entry 
 the checkpoint: one that was cut short is refused by weir restore.
 
 Exit codes: 0 the archive is complete and on the disk; 1 it is not; 5 no broker
-answered at the admin address; 74 the data is damaged.`,
+answered at the admin address; 74 the data of --data is damaged; 130 interrupted.
+Unless the code is 0 no file ARCHIVE is left.`,
 		Example: `  weir backup monday.tar
   weir backup --admin localhost:9644 - | zstd > monday.tar.zst
   weir backup --data ./weir-data monday.tar`,
 		Args: positional(1, 1, "the name of the archive"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if data != "" && cmd.Flags().Changed("admin") {
+			offline := cmd.Flags().Changed("data")
+			switch {
+			case offline && cmd.Flags().Changed("admin"):
 				return usagef("--data and --admin exclude each other: a broker that runs is asked at its admin address")
+			case offline && data == "":
+				return usagef("--data is empty: name a directory")
+			case args[0] == "-" && a.StdoutTTY:
+				return usagef("an archive is nothing for a terminal: name a file, or a command to take it")
+			}
+			if err := checkAddress("--admin", admin); err != nil {
+				return err
 			}
 			source := func(ctx context.Context, w io.Writer) error { return fetchBackup(ctx, admin, w) }
-			if data != "" {
+			if offline {
 				source = func(ctx context.Context, w io.Writer) error { return a.backupOffline(ctx, data, w) }
 			}
 			return a.backup(cmd.Context(), args[0], source)
@@ -60,17 +72,19 @@ answered at the admin address; 74 the data is damaged.`,
 // was asked for is complete.
 func (a *app) backup(ctx context.Context, name string, source func(context.Context, io.Writer) error) error {
 	if name == "-" {
-		return source(ctx, a.Stdout)
+		return archive(ctx, a.Stdout, source)
 	}
-	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(name); err == nil {
 		return fmt.Errorf("%s exists: choose another name", name)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	part := name + ".part"
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.part")
 	if err != nil {
 		return err
 	}
-	err = source(ctx, f)
+	part := f.Name()
+	err = archive(ctx, f, source)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -90,22 +104,51 @@ func (a *app) backup(ctx context.Context, name string, source func(context.Conte
 	return nil
 }
 
+// archive tells what ended a source: an interruption, the place where the archive
+// goes, or the source itself.
+func archive(ctx context.Context, w io.Writer, source func(context.Context, io.Writer) error) error {
+	to := &destination{w: w}
+	err := source(ctx, to)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case to.err != nil:
+		return &exitError{ExitFailed, fmt.Errorf("the archive is not whole: %w", to.err)}
+	}
+	return err
+}
+
+// destination remembers why it could not be written to.
+type destination struct {
+	w   io.Writer
+	err error
+}
+
+func (d *destination) Write(b []byte) (int, error) {
+	n, err := d.w.Write(b)
+	if err != nil {
+		d.err = err
+	}
+	return n, err
+}
+
+// backupAnswer is how long a broker may take to begin with an archive, which it
+// does at once.
+const backupAnswer = 10 * time.Second
+
 // fetchBackup asks a broker that runs.
 func fetchBackup(ctx context.Context, admin string, w io.Writer) error {
-	if err := checkAddress("--admin", admin); err != nil {
-		return err
-	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+admin+"/backup", nil)
 	if err != nil {
 		return usagef("--admin %s: %w", admin, err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: backupAnswer}).DialContext, ResponseHeaderTimeout: backupAnswer}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
-		var dial *net.OpError
-		if errors.As(err, &dial) {
-			return &exitError{ExitUnreachable, fmt.Errorf("no broker answers at %s: start it with weir serve --admin %s, or archive the directory of one that does not run with --data", admin, admin)}
-		}
-		return err
+		return &exitError{ExitUnreachable, fmt.Errorf("no broker answers at %s (%w): start it with weir serve --admin %s, or archive the directory of one that does not run with --data", admin, err, admin)}
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
@@ -113,9 +156,6 @@ func fetchBackup(ctx context.Context, admin string, w io.Writer) error {
 		return fmt.Errorf("the broker at %s refuses: %s: %s", admin, response.Status, strings.TrimSpace(string(text)))
 	}
 	if _, err := io.Copy(w, response.Body); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		return &exitError{ExitFailed, fmt.Errorf("the backup broke off; the log of the broker at %s says why: %w", admin, err)}
 	}
 	return nil
@@ -127,12 +167,15 @@ func (a *app) backupOffline(ctx context.Context, dir string, w io.Writer) (err e
 		return fmt.Errorf("%s holds no data of weir: %w", dir, err)
 	}
 	b, err := broker.Open(ctx, broker.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	if errors.Is(err, vfs.ErrLocked) {
+		return &exitError{ExitFailed, fmt.Errorf("data directory %s is in use by a broker: ask it with --admin, or stop it first", dir)}
+	}
 	if err != nil {
-		return explainOpen(dir, err)
+		return firstError(ctx.Err(), explainOpen(dir, err)) // an interruption explains nothing
 	}
 	defer func() { err = errors.Join(err, b.Shutdown(context.WithoutCancel(ctx))) }()
 	if err := b.Backup(ctx, w); err != nil {
-		return explainOpen(dir, err)
+		return firstError(ctx.Err(), explainOpen(dir, err))
 	}
 	return nil
 }
@@ -145,7 +188,8 @@ func (a *app) restoreCommand() *cobra.Command {
 everything in it. DIR must not exist or be empty. ARCHIVE - is standard input.
 Start the broker on it with weir serve --data DIR.
 
-Exit codes: 0 DIR is complete, checked and on the disk; 1 it is not.`,
+Exit codes: 0 DIR is complete, checked and on the disk; 1 it is not; 130 interrupted.
+Unless the code is 0 what is in DIR is not whole, and is to be removed.`,
 		Example: `  weir restore monday.tar ./weir-data
   zstd -dc monday.tar.zst | weir restore - ./weir-data`,
 		Args: positional(2, 2, "an archive and a directory"),
@@ -165,8 +209,13 @@ func (a *app) restore(ctx context.Context, name, dir string) error {
 		defer func() { _ = f.Close() }() // only read
 		in = f
 	}
+	in, release := interruptible(ctx, in)
+	defer release()
 	report, err := broker.Restore(ctx, nil, in, dir)
 	switch {
+	case err != nil && ctx.Err() != nil:
+		a.notef("%s is not whole: remove it before another try", dir)
+		return ctx.Err()
 	case err == nil:
 		a.notef("%s: %d topics, %d good batches with %d bytes; start with weir serve --data %s", dir, report.Topics, report.Batches, report.Bytes, dir)
 		return nil
@@ -174,8 +223,22 @@ func (a *app) restore(ctx context.Context, name, dir string) error {
 		err = fmt.Errorf("%w; remove %s before another try", err, dir)
 	case errors.Is(err, fs.ErrExist):
 		err = fmt.Errorf("directory %s is not empty: name one that does not exist", dir)
-	case errors.Is(err, context.Canceled):
-		return err
 	}
 	return &exitError{ExitFailed, err}
+}
+
+// interruptible is a reader whose reads end with the context. That of a pipe or
+// a terminal cannot be interrupted, so it is left behind in a goroutine, which
+// ends when it returns.
+func interruptible(ctx context.Context, in io.Reader) (io.Reader, func()) {
+	reader, writer := io.Pipe()
+	go func() {
+		_, err := io.Copy(writer, in)
+		_ = writer.CloseWithError(err) // of a pipe in memory it never fails
+	}()
+	forget := context.AfterFunc(ctx, func() { _ = writer.CloseWithError(ctx.Err()) })
+	return reader, func() {
+		forget()
+		_ = reader.Close()
+	}
 }

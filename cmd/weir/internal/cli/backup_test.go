@@ -3,11 +3,14 @@ package cli
 import (
 	"bytes"
 	"context"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -205,5 +208,78 @@ func TestBackupBrokenOff(t *testing.T) {
 	}
 	if left, err := filepath.Glob(archive + "*"); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+// TestBackupInterrupted: Ctrl-C is 130, and leaves nothing under the archive's name.
+func TestBackupInterrupted(t *testing.T) {
+	dir, _ := filled(t)
+	asked := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	archive := filepath.Join(t.TempDir(), "archive")
+	ctx, interrupt := context.WithCancel(t.Context())
+	go func() { <-asked; interrupt() }()
+	for _, args := range [][]string{ // the first interrupts, and the context stays so
+		{"backup", archive, "--admin", strings.TrimPrefix(silent.URL, "http://")},
+		{"backup", archive, "--data", dir},
+		{"backup", "-", "--data", dir},
+	} {
+		if r := run(ctx, Env{}, args...); r.code != ExitInterrupted {
+			t.Errorf("weir %v: code %d, said %q", args, r.code, r.errOut)
+		}
+	}
+	if left, err := filepath.Glob(archive + "*"); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+// TestRestoreInterrupted: also when the archive comes by a pipe that is silent.
+func TestRestoreInterrupted(t *testing.T) {
+	from, _ := filled(t)
+	whole := run(t.Context(), Env{}, "backup", "--data", from, "-").out
+	silent, writer := io.Pipe()
+	defer func() { _ = writer.Close() }()
+	ctx, interrupt := context.WithCancel(t.Context())
+	done := make(chan result, 1)
+	dir := filepath.Join(t.TempDir(), "dir")
+	go func() { done <- run(ctx, Env{Stdin: silent}, "restore", "-", dir) }()
+	if _, err := io.WriteString(writer, whole[:len(whole)-2048]); err != nil { // it reads
+		t.Fatal(err)
+	}
+	interrupt()
+	if r := <-done; r.code != ExitInterrupted || !strings.Contains(r.errOut, dir+" is not whole") {
+		t.Errorf("code %d, said %q", r.code, r.errOut)
+	}
+	if _, err := broker.Open(t.Context(), broker.Config{Dir: dir}); err == nil {
+		t.Error("what was interrupted opens")
+	}
+}
+
+// TestBackupReaderGone: an archive that nobody took whole is none, whatever the
+// reader's reason.
+func TestBackupReaderGone(t *testing.T) {
+	dir, _ := filled(t)
+	for _, gone := range []error{syscall.EPIPE, syscall.ENOSPC} {
+		r := run(t.Context(), Env{Stdout: &lines{fail: gone}}, "backup", "-", "--data", dir)
+		if r.code != ExitFailed || !strings.Contains(r.errOut, "the archive is not whole") {
+			t.Errorf("%v: code %d, said %q", gone, r.code, r.errOut)
+		}
+	}
+	if r := run(t.Context(), Env{StdoutTTY: true}, "backup", "-", "--data", dir); r.code != ExitUsage {
+		t.Errorf("to a terminal: code %d, said %q", r.code, r.errOut)
+	}
+}
+
+// TestBackupOfADirectoryInUse says how to ask the broker instead.
+func TestBackupOfADirectoryInUse(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	openAt(t, dir)
+	r := run(t.Context(), Env{}, "backup", "-", "--data", dir)
+	if r.code != ExitFailed || !strings.Contains(r.errOut, "--admin") {
+		t.Errorf("code %d, said %q", r.code, r.errOut)
 	}
 }

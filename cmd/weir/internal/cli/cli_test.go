@@ -88,6 +88,14 @@ func TestUsage(t *testing.T) {
 		{"serve --config-file does-not-exist.yaml", "does-not-exist.yaml"},
 		{"serve --log-level loud", "--log-level loud"},
 		{"serve x", "takes no arguments"},
+		{"backup", "needs the name of the archive"},
+		{"backup a b", "too many: b"},
+		{"backup a --data d --admin localhost:1", "exclude each other"},
+		{"backup a --data=", "--data is empty"},
+		{"backup a --admin nowhere", "--admin nowhere: want host:port"},
+		{"restore a", "needs an archive and a directory"},
+		{"fsck", "needs one data directory"},
+		{"fsck d -O xml", "-O xml: no such format"},
 	} {
 		r := run(t.Context(), Env{}, strings.Fields(c.args)...)
 		if r.code != ExitUsage || !strings.Contains(r.errOut, c.says) || r.out != "" {
@@ -189,7 +197,13 @@ func TestExitCodes(t *testing.T) {
 		{os.ErrDeadlineExceeded, ExitUnreachable},
 		{&exitError{code: ExitStorage}, ExitStorage},
 		{context.Canceled, ExitInterrupted},
-		{&os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}, ExitOK},
+		{fmt.Errorf("print: %w", errReaderGone), ExitOK},
+		{&exitError{ExitFailed, errReaderGone}, ExitFailed},
+		// The socket of a broker breaks like a pipe, and that is no goodbye.
+		{&net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}, ExitUnreachable},
+		{unreachable([]string{"h:1"}, syscall.EPIPE), ExitUnreachable},
+		{fmt.Errorf("list topics: %w", syscall.EPIPE), ExitFailed},
+		{fmt.Errorf("3 records not acknowledged: %w", syscall.EPIPE), ExitFailed},
 		{kerr.UnknownTopicOrPartition, ExitFailed},
 	} {
 		if got := exitCode(c.err); got != c.want {
@@ -200,22 +214,23 @@ func TestExitCodes(t *testing.T) {
 
 func TestConfirm(t *testing.T) {
 	for _, c := range []struct {
-		stdin    string
-		tty, yes bool
-		want     int
+		stdin          string
+		tty, seen, yes bool
+		want           int
 	}{
-		{"", false, false, ExitUsage},
-		{"y\n", false, false, ExitUsage}, // a pipe is not a person
-		{"", false, true, ExitOK},
-		{"y\n", true, false, ExitOK},
-		{"YES\n", true, false, ExitOK},
-		{"n\n", true, false, ExitFailed},
-		{"\n", true, false, ExitFailed},
-		{"", true, false, ExitFailed}, // end of input is a no
+		{"", false, true, false, ExitUsage},
+		{"y\n", false, true, false, ExitUsage}, // a pipe is not a person
+		{"y\n", true, false, false, ExitUsage}, // nobody sees the question
+		{"", false, false, true, ExitOK},
+		{"y\n", true, true, false, ExitOK},
+		{"YES\n", true, true, false, ExitOK},
+		{"n\n", true, true, false, ExitFailed},
+		{"\n", true, true, false, ExitFailed},
+		{"", true, true, false, ExitFailed}, // end of input is a no
 	} {
-		a := &app{Env: Env{Stdin: strings.NewReader(c.stdin), Stderr: io.Discard, StdinTTY: c.tty}}
+		a := &app{Env: Env{Stdin: strings.NewReader(c.stdin), Stderr: io.Discard, StdinTTY: c.tty, StderrTTY: c.seen}}
 		if got := exitCode(a.confirm(t.Context(), "Sure?", c.yes)); got != c.want {
-			t.Errorf("input %q, terminal %v, --yes %v: code %d, want %d", c.stdin, c.tty, c.yes, got, c.want)
+			t.Errorf("input %q, terminal %v, seen %v, --yes %v: code %d, want %d", c.stdin, c.tty, c.seen, c.yes, got, c.want)
 		}
 	}
 }
@@ -226,7 +241,7 @@ func TestConfirmInterrupted(t *testing.T) {
 	defer func() { _ = writer.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	a := &app{Env: Env{Stdin: silent, Stderr: io.Discard, StdinTTY: true}}
+	a := &app{Env: Env{Stdin: silent, Stderr: io.Discard, StdinTTY: true, StderrTTY: true}}
 	if got := exitCode(a.confirm(ctx, "Sure?", false)); got != ExitInterrupted {
 		t.Errorf("code %d, want %d", got, ExitInterrupted)
 	}

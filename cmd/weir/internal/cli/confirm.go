@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// confirm asks a question on a terminal. Elsewhere there is nobody to ask, so
+// confirm asks a question on a terminal, where it is seen and answered. Elsewhere there is nobody to ask, so
 // it refuses; --yes answers beforehand. An end of input is a no.
 func (a *app) confirm(ctx context.Context, question string, yes bool) error {
 	if yes {
 		return nil
 	}
-	if !a.StdinTTY {
+	if !a.StdinTTY || !a.StderrTTY {
 		return usagef("not done: there is no terminal to ask on; say --yes")
 	}
 	fmt.Fprintf(a.Stderr, "%s [y/N] ", question)

@@ -54,7 +54,7 @@ As 'weir tail' it begins at the end.`,
 	f.BoolVarP(&c.exitAtEnd, "exit-at-end", "e", false, "stop at what is the end when it starts")
 	f.BoolVar(&c.readCommitted, "read-committed", false, "leave out records of transactions that are open or aborted")
 	f.Int32SliceVarP(&c.partitions, "partitions", "p", nil, "only these partitions")
-	f.StringP("output", "O", "", "json: one JSON object per line, instead of -f")
+	f.StringP("output", "O", "", "json: one JSON object per line, with apiVersion and kind Record, instead of -f")
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("group", a.completeGroups(-1)))
 	return a.clientFlags(cmd)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -20,8 +19,8 @@ func (c *consumption) do(ctx context.Context) (err error) {
 	ctx, done := c.whileRead(ctx)
 	defer func() {
 		done()
-		if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), syscall.EPIPE) {
-			err = syscall.EPIPE
+		if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errReaderGone) {
+			err = errReaderGone
 		}
 	}()
 	client, err := c.connect(ctx, opts...)
@@ -47,7 +46,7 @@ func (c *consumption) do(ctx context.Context) (err error) {
 	return c.leave(c.loop(ctx))
 }
 
-// whileRead ends the context, with EPIPE as its cause, when the reader of the
+// whileRead ends the context, with errReaderGone as its cause, when the reader of the
 // output is gone: the next record may never come, and with it the failing write.
 func (c *consumption) whileRead(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -58,7 +57,7 @@ func (c *consumption) whileRead(ctx context.Context) (context.Context, func()) {
 	go func() {
 		defer close(watched)
 		if c.ReaderGone(ctx) {
-			cancel(syscall.EPIPE)
+			cancel(errReaderGone)
 		}
 	}()
 	return ctx, func() {

@@ -96,7 +96,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 // address is free, or else any free port. It returns what clients dial.
 func demoListeners(ctx context.Context, o demoOptions) ([]net.Listener, string, error) {
 	if o.keep {
-		if usual, err := listenAll(ctx, []string{o.stay}); err == nil {
+		if usual, err := listenAll(ctx, []string{o.stay}, "--listen"); err == nil {
 			host, _, hostErr := net.SplitHostPort(o.stay)
 			_, port, portErr := net.SplitHostPort(usual[0].Addr().String())
 			return usual, net.JoinHostPort(host, port), errors.Join(hostErr, portErr)
@@ -163,7 +163,7 @@ func (a *app) playDemo(ctx context.Context, stage demoStage) error {
 func demoResult(err error, dir string) error {
 	var exit *exitError
 	switch {
-	case err == nil, errors.As(err, &exit), errors.Is(err, context.Canceled), brokenPipe(err):
+	case err == nil, errors.As(err, &exit), errors.Is(err, context.Canceled), errors.Is(err, errReaderGone):
 		return err
 	case errors.Is(err, demo.ErrUsed):
 		err = fmt.Errorf("data directory %s: %w; remove the directory, or name another with --data", dir, err)

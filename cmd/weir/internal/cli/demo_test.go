@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -189,7 +188,7 @@ func TestDemoResult(t *testing.T) {
 		{demo.ErrWrong, ExitFailed, "not what the file says"},
 		{fmt.Errorf("topic orders exists already: %w", demo.ErrUsed), ExitFailed, "data directory DIR: topic orders exists already: "},
 		{context.Canceled, ExitInterrupted, ""},
-		{syscall.EPIPE, ExitOK, ""},
+		{errReaderGone, ExitOK, ""},
 		{storage, ExitStorage, "disk"},
 		{fmt.Errorf("the broker did not take line 7: %w", kerr.KafkaStorageError), ExitFailed, "line 7"},
 		{io.EOF, ExitFailed, ""}, // not ExitUnreachable: the broker is ours

@@ -16,8 +16,8 @@
 // Contracts, from the first command on:
 //
 //  1. Standard output carries data and nothing else; everything said to a
-//     person goes to standard error. With -O json or yaml it is one document
-//     that begins with apiVersion and kind.
+//     person goes to standard error. With -O json or yaml it is one document,
+//     of consume one per line, that begins with apiVersion and kind.
 //  2. What is listed has one row per item; an item that failed has its reason
 //     in the column error, the others are still answered, and the exit code is 1.
 //  3. Exit codes are those of the table in exit.go.
@@ -27,7 +27,9 @@
 //     printed is not.
 //  6. A destructive command shows what it would touch, asks on a terminal, and
 //     refuses without --yes elsewhere.
-//  7. A reader that goes away (a broken pipe) ends a command quietly.
+//  7. A reader of standard output that goes away (a broken pipe) ends a command
+//     quietly; what failed besides it still has its exit code. An archive that
+//     its reader did not take whole is a failure.
 //
 // Left out on purpose: contexts, TLS and SASL flags, and group offset changes
 // come with the parts of the broker that they need.

@@ -20,10 +20,10 @@ type Env struct {
 	Stderr io.Writer
 	Getenv func(string) string // optional: no variable is set
 
-	// Whether standard input and output are terminals: a question is asked only
-	// when both ends can be seen.
-	StdinTTY, StdoutTTY bool
-	StdoutSize          func() (columns, rows int) // optional: 80 and 24; asked only of a terminal
+	// Whether the standard streams are terminals. A question is asked only when
+	// somebody sees it, on standard error, and can answer it, on standard input.
+	StdinTTY, StdoutTTY, StderrTTY bool
+	StdoutSize                     func() (columns, rows int) // optional: 80 and 24; asked only of a terminal
 
 	// ReaderGone returns true once nobody reads standard output, and false when
 	// the context ends first or it cannot be told. Optional.
@@ -44,6 +44,7 @@ func Main(ctx context.Context, env Env) int {
 	if env.Now == nil {
 		env.Now = time.Now
 	}
+	env.Stdout = output{env.Stdout}
 	a := &app{Env: env, open: openBroker}
 	root := a.root()
 	root.SetArgs(append([]string{}, env.Args...)) // never nil: cobra would read os.Args

@@ -53,10 +53,12 @@ func failed() error { return &exitError{code: ExitFailed} }
 func exitCode(err error) int {
 	var exit *exitError
 	switch {
-	case err == nil, brokenPipe(err):
+	case err == nil:
 		return ExitOK
 	case errors.As(err, &exit):
 		return exit.code
+	case errors.Is(err, errReaderGone):
+		return ExitOK
 	case isAuth(err):
 		return ExitAuth
 	case errors.Is(err, context.Canceled):
@@ -67,9 +69,20 @@ func exitCode(err error) int {
 	return ExitFailed
 }
 
-// brokenPipe: the reader of our output went away, which is how "| head" ends.
-func brokenPipe(err error) bool {
-	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
+// errReaderGone: the reader of standard output went away, which is how "| head"
+// ends. It is an error of its own, because a connection to a broker breaks with
+// EPIPE, too, and that is a failure.
+var errReaderGone = errors.New("nobody reads the output any more")
+
+// output is standard output. It alone makes errReaderGone.
+type output struct{ w io.Writer }
+
+func (o output) Write(b []byte) (int, error) {
+	n, err := o.w.Write(b)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		err = errReaderGone
+	}
+	return n, err
 }
 
 func isAuth(err error) bool {

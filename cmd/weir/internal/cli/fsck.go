@@ -28,7 +28,7 @@ the rows "lost" tell which offsets could not be: from OFFSET up to, not with, TO
 Every record keeps its offset.
 
 Exit codes: 0 no problem (with --salvage: nothing was lost); 1 DIR could not be
-checked; 3 there are problems (with --salvage: something was lost).`,
+checked; 3 there are problems (with --salvage: something was lost); 130 interrupted.`,
 		Example: `  weir fsck ./weir-data
   weir fsck ./weir-data -O json
   weir fsck ./weir-data --salvage ./weir-salvaged`,
@@ -53,12 +53,15 @@ func (a *app) fsck(ctx context.Context, dir, out string) error {
 	} else {
 		report, err = broker.Salvage(ctx, nil, dir, out)
 	}
+	if out != "" && errors.Is(err, context.Canceled) {
+		a.notef("%s is not whole: remove it before another try", out)
+	}
 	if err != nil {
 		return explainCheck(dir, out, err)
 	}
 	a.notef("%s: %d topics, %d partitions written to, %d segments, %d good batches with %d bytes, %d journal frames",
 		dir, report.Topics, report.Partitions, report.Segments, report.Batches, report.Bytes, report.Frames)
-	if err := a.print(findings(report)); err != nil {
+	if err := a.print(findings(report)); err != nil && !errors.Is(err, errReaderGone) {
 		return err
 	}
 	if len(report.Lost) > 0 || out == "" && len(report.Problems) > 0 {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -158,5 +159,32 @@ func TestFsckWithoutMetadata(t *testing.T) {
 	got := mustRun(t, Env{Dial: b.DialContext}, "consume "+strings.TrimSpace(names)+" -o start -e")
 	if n := strings.Count(got, "\n"); n != 100 {
 		t.Errorf("%d records can be read, of 100", n)
+	}
+}
+
+// TestFsckForms: every format is what the contracts say, an interruption is 130,
+// and a reader that goes away hides no damage.
+func TestFsckForms(t *testing.T) {
+	dir, segment := filled(t)
+	damage(t, segment, 5000)
+	for format, begin := range map[string]string{
+		"table": "FINDING", "wide": "FINDING", "csv": "finding,topic,partition,offset,to,file,byte,reason,next,error\n",
+		"json": "{\n  \"apiVersion\": \"weir/v1\",\n  \"kind\": \"FsckFindings\"", "yaml": "apiVersion: weir/v1\nkind: FsckFindings\n", "name": "damage\n",
+	} {
+		if r := run(t.Context(), Env{}, "fsck", dir, "-O", format); r.code != ExitCondition || !strings.HasPrefix(r.out, begin) {
+			t.Errorf("-O %s: code %d, printed %q", format, r.code, r.out)
+		}
+	}
+	if r := run(t.Context(), Env{Stdout: &lines{fail: syscall.EPIPE}}, "fsck", dir); r.code != ExitCondition {
+		t.Errorf("nobody reads: code %d, said %q", r.code, r.errOut)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r := run(ctx, Env{}, "fsck", dir); r.code != ExitInterrupted || r.out != "" {
+		t.Errorf("interrupted: code %d, said %q", r.code, r.errOut)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	if r := run(ctx, Env{}, "fsck", dir, "--salvage", out); r.code != ExitInterrupted || !strings.Contains(r.errOut, out+" is not whole") {
+		t.Errorf("interrupted salvage: code %d, said %q", r.code, r.errOut)
 	}
 }

@@ -47,7 +47,7 @@ func loopback(address string) bool {
 // listenAll opens all addresses or none. "localhost" is opened as 127.0.0.1 and
 // as ::1 on the same port: clients try either first. A machine without IPv6
 // does without the second.
-func listenAll(ctx context.Context, addresses []string) (all []net.Listener, err error) {
+func listenAll(ctx context.Context, addresses []string, flag string) (all []net.Listener, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(all)
@@ -59,14 +59,14 @@ func listenAll(ctx context.Context, addresses []string) (all []net.Listener, err
 			return all, err
 		}
 		if host != "localhost" {
-			l, err := listen(ctx, address, "--listen")
+			l, err := listen(ctx, address, flag)
 			if err != nil {
 				return all, err
 			}
 			all = append(all, l)
 			continue
 		}
-		four, err := listen(ctx, net.JoinHostPort("127.0.0.1", port), "--listen")
+		four, err := listen(ctx, net.JoinHostPort("127.0.0.1", port), flag)
 		if err != nil {
 			return all, err
 		}
@@ -75,7 +75,7 @@ func listenAll(ctx context.Context, addresses []string) (all []net.Listener, err
 		if err != nil {
 			return all, err
 		}
-		six, err := listen(ctx, net.JoinHostPort("::1", port), "--listen")
+		six, err := listen(ctx, net.JoinHostPort("::1", port), flag)
 		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -85,11 +86,9 @@ func (a *app) print(l *listing) error {
 	if err != nil {
 		return fmt.Errorf("write %s as %s: %w", l.kind, a.output, err)
 	}
-	if _, err := a.Stdout.Write(out.Bytes()); err != nil {
+	_, err = a.Stdout.Write(out.Bytes())
+	if !l.failed() || err != nil && !errors.Is(err, errReaderGone) {
 		return err
-	}
-	if !l.failed() {
-		return nil
 	}
 	for _, r := range l.rows {
 		if r.err != nil && exitCode(r.err) == ExitAuth {

@@ -75,6 +75,9 @@ func (c *consumption) leave(result error) error {
 	defer cancel()
 	c.client.AllowRebalance()
 	if err := c.client.CommitMarkedOffsets(ctx); err != nil {
+		if errors.Is(result, errReaderGone) || errors.Is(result, context.Canceled) {
+			result = nil // what was asked for, and not the failure
+		}
 		result = errors.Join(fmt.Errorf("commit what was printed: %w", err), result)
 	}
 	if err := c.client.LeaveGroupContext(ctx); err != nil && result == nil {

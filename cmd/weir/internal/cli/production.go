@@ -127,10 +127,9 @@ func (p *production) tell(ctx context.Context, err error) error {
 		total += d.records
 		list.add(nil, p.topic, n, d.records, unknownIfNegative(d.first), unknownIfNegative(d.last))
 	}
+	var printed error
 	if p.output != "" {
-		if printed := p.print(list); printed != nil {
-			return printed
-		}
+		printed = p.print(list)
 	} else {
 		p.notef("%s to %s (%s)", count(total, "record"), p.topic, count(int64(len(p.mu.sent)), "partition"))
 	}
@@ -139,7 +138,7 @@ func (p *production) tell(ctx context.Context, err error) error {
 	if lost := p.mu.given - total; lost > 0 {
 		return fmt.Errorf("produce to %s: %s not acknowledged: %w", p.topic, count(lost, "record"), firstError(p.mu.err, err, io.ErrUnexpectedEOF))
 	}
-	return firstError(ctx.Err(), err)
+	return firstError(ctx.Err(), err, printed)
 }
 
 // count says how many there are of something.
@@ -188,17 +187,23 @@ func (p *production) readOne(ctx context.Context, name string, in io.Reader, sen
 		select {
 		case r, ok := <-records:
 			if !ok {
-				if err := <-result; err != nil {
-					if name == "-" {
-						name = "standard input"
-					}
-					return fmt.Errorf("read %s: %w", name, err)
-				}
-				return nil
+				return inputError(ctx, name, <-result)
 			}
 			send(r)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// inputError is what is wrong with the input. Its code is that of an item that
+// failed: an end of the input in the midst of a record is none of a broker's answer.
+func inputError(ctx context.Context, name string, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return firstError(ctx.Err(), err)
+	}
+	if name == "-" {
+		name = "standard input"
+	}
+	return &exitError{ExitFailed, fmt.Errorf("read %s: %w", name, err)}
 }

@@ -57,10 +57,13 @@ func kcatVerbs(layout string) string {
 	return b.String()
 }
 
-// recordJSON is a record as -O json prints it, one per line. A key or value
+// recordJSON is a record as -O json prints it: each line is a document of its
+// own, and says its version, because it may be cut out of the stream. A key or value
 // that is not UTF-8 stands in base64 under another name, so that nobody takes
 // one for the other.
 type recordJSON struct {
+	APIVersion  string       `json:"apiVersion"`
+	Kind        string       `json:"kind"`
 	Topic       string       `json:"topic"`
 	Partition   int32        `json:"partition"`
 	Offset      int64        `json:"offset"`
@@ -81,7 +84,7 @@ type headerJSON struct {
 // appendJSON appends the record and a newline.
 func appendJSON(b []byte, r *kgo.Record) []byte {
 	out := recordJSON{
-		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
+		APIVersion: apiVersion, Kind: "Record", Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
 		Timestamp: r.Timestamp.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
 		Headers:   []headerJSON{},
 	}

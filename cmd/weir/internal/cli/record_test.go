@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,7 +76,11 @@ func TestRecordJSON(t *testing.T) {
 	if err := json.Unmarshal(line, &got); err != nil {
 		t.Fatal(err)
 	}
+	if begin := `{"apiVersion":"weir/v1","kind":"Record","topic":`; !strings.HasPrefix(string(line), begin) {
+		t.Errorf("begins as %q, not %q", line, begin)
+	}
 	want := map[string]any{
+		"apiVersion": "weir/v1", "kind": "Record",
 		"topic": "orders", "partition": 3.0, "offset": 42.0, "timestamp": "2026-01-02T03:00:00.123Z",
 		"key": nil, "key_base64": "/wA=", "value": nil,
 		"headers": []any{

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -39,7 +40,7 @@ answers what is durable, and exits with 0 within two seconds.
 
 One line on standard output says where it listens once it does. A configuration
 file holds the same keys as the flags (data, listen, durability, on-storage-error,
-admin, insecure, and config with the settings); flags win over it.
+admin, insecure, log-level, and config with the settings); flags win over it.
 
 When a write or a sync fails, nothing more is accepted, and the process exits with
 74; with --on-storage-error readonly it stays and serves what is durable, answers
@@ -72,17 +73,17 @@ or what is stored is damaged.`,
 func (a *app) serve(ctx context.Context, o serveOptions) error {
 	logger := slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: o.LogLevel}))
 	// Ports before data: a port that is taken leaves no directory behind.
-	listeners, err := listenAll(ctx, o.Listen)
+	listeners, err := listenAll(ctx, o.Listen, "--listen")
 	if err != nil {
 		return err
 	}
 	defer closeAll(listeners)
-	var admin net.Listener
+	var admin []net.Listener
 	if o.Admin != "" {
-		if admin, err = listen(ctx, o.Admin, "--admin"); err != nil {
+		if admin, err = listenAll(ctx, []string{o.Admin}, "--admin"); err != nil {
 			return err
 		}
-		defer closeAll([]net.Listener{admin})
+		defer closeAll(admin)
 	}
 	if err := checkForeign(o.Data); err != nil {
 		return err
@@ -94,7 +95,7 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 	if o.Insecure {
 		logger.Warn("anyone who reaches the listeners may read and write everything: there is no TLS and no authentication on them", "listen", strings.Join(o.Listen, ","))
 	}
-	stopped := make(chan error, len(listeners)+1)
+	stopped := make(chan error, len(listeners)+len(admin))
 	for _, l := range listeners {
 		go func() { stopped <- b.Serve(l) }()
 	}
@@ -128,7 +129,7 @@ func wait(ctx context.Context, b embedded, failed <-chan struct{}, stopped <-cha
 		if err == nil {
 			err = errors.New("closed")
 		}
-		return fmt.Errorf("a listener stopped: %w", err)
+		return &exitError{ExitFailed, fmt.Errorf("a listener stopped: %w", err)}
 	}
 }
 
@@ -171,37 +172,39 @@ func onlyFull(err error) bool {
 	return err == syscall.ENOSPC || err == storage.ErrNoSpace
 }
 
-// serveAdmin runs the admin listener, if there is one, until the function it
+// serveAdmin runs the admin listeners, if there are any, until the function it
 // returns is called.
-func serveAdmin(l net.Listener, handler http.Handler, stopped chan<- error) (stop func()) {
-	if l == nil {
-		return func() {}
-	}
+func serveAdmin(listeners []net.Listener, handler http.Handler, stopped chan<- error) (stop func()) {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			stopped <- fmt.Errorf("admin: %w", err)
-		}
-	}()
+	var running sync.WaitGroup
+	for _, l := range listeners {
+		running.Go(func() {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				stopped <- fmt.Errorf("admin: %w", err)
+			}
+		})
+	}
 	return func() {
-		if err := server.Close(); err == nil {
-			<-done
-		}
+		_ = server.Close() // a listener that stopped by itself is told already
+		running.Wait()
 	}
 }
 
 // announce prints the one line that says that the broker is up.
-func (a *app) announce(o serveOptions, listeners []net.Listener, admin net.Listener) error {
+func (a *app) announce(o serveOptions, listeners, admin []net.Listener) error {
 	var at []string
 	for _, l := range listeners {
 		at = append(at, l.Addr().String())
 	}
 	line := fmt.Sprintf("weir %s listening on %s, data in %s, durability %s (%s)",
 		version(), strings.Join(at, " "), o.Data, o.Durability, durabilities[o.Durability])
-	if admin != nil {
-		line += ", admin on http://" + admin.Addr().String()
+	if len(admin) > 0 {
+		at := admin[0].Addr().String()
+		if host, _, _ := net.SplitHostPort(o.Admin); host == "localhost" { // all its families
+			_, port, _ := net.SplitHostPort(at)
+			at = net.JoinHostPort(host, port)
+		}
+		line += ", admin on http://" + at
 	}
 	_, err := fmt.Fprintln(a.Stdout, line)
 	return err

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 
 	"github.com/weirstream/weir/internal/storage"
 	"github.com/weirstream/weir/internal/vfs"
@@ -148,7 +149,7 @@ func TestServeStorageFailureWhileStopping(t *testing.T) {
 
 func TestServeListenerStops(t *testing.T) {
 	b := newFakeBroker()
-	_, err := serveWith(t, b, localOptions(), func(string, func()) { b.serve <- errors.New("accept: too many open files") })
+	_, err := serveWith(t, b, localOptions(), func(string, func()) { b.serve <- &net.OpError{Op: "accept", Err: syscall.EMFILE} })
 	if exitCode(err) != ExitFailed || !strings.Contains(err.Error(), "too many open files") {
 		t.Errorf("code %d, %v", exitCode(err), err)
 	}
@@ -189,7 +190,7 @@ func TestExplainOpen(t *testing.T) {
 }
 
 func TestListenLocalhostIsBothFamilies(t *testing.T) {
-	all, err := listenAll(t.Context(), []string{"localhost:0"})
+	all, err := listenAll(t.Context(), []string{"localhost:0"}, "--listen")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +213,7 @@ func TestListenTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	_, err = listenAll(t.Context(), []string{"127.0.0.1:0", taken.Addr().String()})
+	_, err = listenAll(t.Context(), []string{"127.0.0.1:0", taken.Addr().String()}, "--listen")
 	if exitCode(err) != ExitFailed || !strings.Contains(err.Error(), taken.Addr().String()+" is taken") {
 		t.Errorf("code %d, %v", exitCode(err), err)
 	}
@@ -231,7 +232,7 @@ func TestLoopback(t *testing.T) {
 
 func TestConfigFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "weir.yaml")
-	content := "data: /from/file\nlisten: [localhost:1, \"127.0.0.1:2\"]\ndurability: os\non-storage-error: readonly\nadmin: localhost:3\n" +
+	content := "data: /from/file\nlisten: [localhost:1, \"127.0.0.1:2\"]\ndurability: os\non-storage-error: readonly\nadmin: localhost:3\nlog-level: warn\n" +
 		"config:\n  num.partitions: 3\n  auto.create.topics.enable: false\n"
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -249,16 +250,16 @@ func TestConfigFile(t *testing.T) {
 		return got, err
 	}
 	want := serveOptions{
-		Data: "/from/file", Listen: []string{"localhost:1", "127.0.0.1:2"}, Durability: "os", OnFailure: "readonly", Admin: "localhost:3",
+		Data: "/from/file", Listen: []string{"localhost:1", "127.0.0.1:2"}, Durability: "os", OnFailure: "readonly", Admin: "localhost:3", LogLevel: slog.LevelWarn,
 		Settings: map[string]string{"num.partitions": "3", "auto.create.topics.enable": "false"},
 	}
 	got, err := parse()
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v\nwant - got +\n%s", err, diff)
 	}
-	want.Data, want.Listen, want.Durability = "flag", []string{"localhost:9"}, "sync"
+	want.Data, want.Listen, want.Durability, want.LogLevel = "flag", []string{"localhost:9"}, "sync", slog.LevelDebug
 	want.Settings["num.partitions"] = "6"
-	got, err = parse("--data", "flag", "--listen", "localhost:9", "--durability", "sync", "--config", "num.partitions=6")
+	got, err = parse("--data", "flag", "--listen", "localhost:9", "--durability", "sync", "--log-level", "debug", "--config", "num.partitions=6")
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("flags over the file: %v\nwant - got +\n%s", err, diff)
 	}
@@ -283,6 +284,54 @@ func TestConfigFileRefuses(t *testing.T) {
 		if _, err := parseServeFile([]byte(content)); err != nil {
 			t.Errorf("%q: %v", content, err)
 		}
+	}
+}
+
+// TestConfigFileHasTheFlags: each flag is a key of the file, as --help says.
+func TestConfigFileHasTheFlags(t *testing.T) {
+	var flags []string
+	(&app{}).serveCommand().Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Name != "config-file" {
+			flags = append(flags, f.Name)
+		}
+	})
+	if diff := cmp.Diff(flags, serveFileKeys); diff != "" {
+		t.Errorf("flags - keys +\n%s", diff)
+	}
+	file := filepath.Join(t.TempDir(), "weir.yaml")
+	if err := os.WriteFile(file, []byte("log-level: loud\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t.Context(), Env{}, "serve", "--config-file", file)
+	if r.code != ExitUsage || !strings.Contains(r.errOut, "weir.yaml: log-level loud") {
+		t.Errorf("code %d, said %q", r.code, r.errOut)
+	}
+}
+
+// TestAdminOnLocalhostIsBothFamilies: it answers at both, and says localhost.
+func TestAdminOnLocalhostIsBothFamilies(t *testing.T) {
+	b, o := newFakeBroker(), localOptions()
+	o.Admin = "localhost:0"
+	_, err := serveWith(t, b, o, func(line string, interrupt func()) {
+		defer interrupt()
+		_, port, found := strings.Cut(strings.TrimSpace(line), "admin on http://localhost:")
+		if !found {
+			t.Errorf("announced %q", line)
+		}
+		for _, host := range []string{"127.0.0.1", "::1"} {
+			c, err := net.Dial("tcp", net.JoinHostPort(host, port))
+			if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
+				continue // this machine has no IPv6
+			}
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			_ = c.Close()
+		}
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

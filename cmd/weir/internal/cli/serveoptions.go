@@ -52,7 +52,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.Durability, "durability", "sync", "sync: "+durabilities["sync"]+"; os: "+durabilities["os"])
 	flags.StringVar(&f.OnFailure, "on-storage-error", "exit", "when a write or sync fails: exit (code 74), or readonly to serve what is durable")
 	flags.StringArrayVar(&f.settings, "config", nil, "a broker setting by Kafka's name, KEY=VALUE; may be repeated")
-	flags.StringVar(&f.file, "config-file", "", "YAML file with the same keys as the flags")
+	flags.StringVar(&f.file, "config-file", "", "YAML file with the same keys as the other flags")
 	flags.StringVar(&f.Admin, "admin", "", "address for /healthz, /readyz, /metrics, pprof and weir backup; loopback only")
 	flags.BoolVar(&f.Insecure, "insecure", false, "allow --listen on addresses that others can reach, without TLS and authentication")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -66,10 +66,11 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 func (f *serveFlags) options(set *pflag.FlagSet) (serveOptions, error) {
 	o := f.serveOptions
 	o.Settings = map[string]string{}
+	level := f.logLevel
 	var inFile []string
 	if f.file != "" {
 		var err error
-		if inFile, err = o.merge(f.file, set.Changed); err != nil {
+		if inFile, err = o.merge(f.file, &level, set.Changed); err != nil {
 			return o, err
 		}
 	}
@@ -80,10 +81,11 @@ func (f *serveFlags) options(set *pflag.FlagSet) (serveOptions, error) {
 	for key, value := range settings {
 		o.Settings[key] = *value
 	}
-	if err := o.LogLevel.UnmarshalText([]byte(f.logLevel)); err != nil {
-		return o, usagef("--log-level %s: want debug, info, warn or error", f.logLevel)
+	source := f.source(set.Changed, inFile)
+	if err := o.LogLevel.UnmarshalText([]byte(level)); err != nil {
+		return o, usagef("%s %s: want debug, info, warn or error", source("log-level"), level)
 	}
-	return o, o.check(f.source(set.Changed, inFile))
+	return o, o.check(source)
 }
 
 // source says where the value of a key comes from, for the errors about it.
@@ -139,13 +141,14 @@ type serveFile struct {
 	OnFailure  *string           `yaml:"on-storage-error"`
 	Admin      *string           `yaml:"admin"`
 	Insecure   *bool             `yaml:"insecure"`
+	LogLevel   *string           `yaml:"log-level"`
 	Config     map[string]string `yaml:"config"`
 }
 
-var serveFileKeys = []string{"admin", "config", "data", "durability", "insecure", "listen", "on-storage-error"}
+var serveFileKeys = []string{"admin", "config", "data", "durability", "insecure", "listen", "log-level", "on-storage-error"}
 
 // merge takes from the file what no flag has set, and returns the keys it holds.
-func (o *serveOptions) merge(name string, flagSet func(string) bool) (keys []string, err error) {
+func (o *serveOptions) merge(name string, level *string, flagSet func(string) bool) (keys []string, err error) {
 	file, err := readServeFile(name)
 	if err != nil {
 		return nil, &exitError{ExitUsage, fmt.Errorf("configuration file %s: %w", name, err)}
@@ -162,6 +165,7 @@ func (o *serveOptions) merge(name string, flagSet func(string) bool) (keys []str
 	text("durability", &o.Durability, file.Durability)
 	text("on-storage-error", &o.OnFailure, file.OnFailure)
 	text("admin", &o.Admin, file.Admin)
+	text("log-level", level, file.LogLevel)
 	if file.Insecure != nil && !flagSet("insecure") {
 		o.Insecure = *file.Insecure
 	}

@@ -47,6 +47,14 @@ func newSessionCache(slots int, now func() time.Time, random io.Reader) *session
 	return c
 }
 
+// room says whether a session of so many partitions would find a slot, so that
+// none is made in vain for each request of a client that gets none.
+func (c *sessionCache) room(partitions int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.mu.byID) < c.slots || c.victim(partitions, c.now()) != nil
+}
+
 // add gives the session an id and its first epoch, if there is room for it.
 func (c *sessionCache) add(s *fetchSession) bool {
 	c.mu.Lock()

@@ -87,6 +87,9 @@ func TestSessionEviction(t *testing.T) {
 	if c.open(2) != nil {
 		t.Fatal("a session as large as the new one is evicted")
 	}
+	if c.room(2) || !c.room(3) {
+		t.Error("room is not what add finds")
+	}
 	next := c.open(3)
 	if next == nil {
 		t.Fatal("a smaller session is not evicted")

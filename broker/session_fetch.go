@@ -24,7 +24,7 @@ func (w *answerWriter) gather(f *fetch) error {
 			return err
 		}
 		f.session = 0
-		if f.epoch == initialEpoch && f.code == 0 && !f.follower && f.version >= 7 {
+		if f.epoch == initialEpoch && f.code == 0 && !f.follower && sessions.room(len(f.partitions)) {
 			if s := newFetchSession(f); sessions.add(s) {
 				f.session = s.id
 			}

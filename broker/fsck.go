@@ -32,7 +32,7 @@ func Salvage(ctx context.Context, fsys vfs.FS, dir, out string) (*CheckReport, e
 
 func checkConfig(fsys vfs.FS, dir string) storage.CheckConfig {
 	if fsys == nil {
-		fsys = vfs.OS()
+		fsys = vfs.ReadingOS()
 	}
 	return storage.CheckConfig{FS: fsys, Dir: dir, Catalog: &catalog{image: meta.NewImage(), deleted: map[[16]byte]bool{}}}
 }

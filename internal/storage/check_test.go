@@ -17,8 +17,7 @@ import (
 	"github.com/weirstream/weir/internal/vfs"
 )
 
-// testCatalog knows one kind of record: its value is "name/number", as text
-// makes them, and each is a topic that exists.
+// testCatalog is told which topics exist, and does not look into the records.
 type testCatalog struct {
 	topics  []TopicSpec
 	applied int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -129,10 +130,15 @@ func (c *cleaner) all(ctx context.Context) error {
 		switch {
 		case err == nil:
 		case errors.Is(err, errOvertaken):
-			if next.p.gone() {
+			ends[next.p] = -1 // the next round sees the log as it is then
+			if !next.p.gone() {
 				continue
 			}
-			return nil // the next round sees the log as it is then
+			// The directory was not empty when the topic went.
+			dir := next.p.topic.dir
+			if err := c.s.cfg.FS.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				c.s.cfg.Logger.Debug("topic directory is not empty yet", "dir", dir, "error", err)
+			}
 		case errors.As(err, &corrupt), errors.Is(err, errUnreadable):
 			c.skip[next.p] = err
 			c.s.cfg.Logger.Error("a log cannot be compacted", "topic", next.p.topic.name, "partition", next.p.number, "error", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"syscall"
 
@@ -298,10 +297,6 @@ func (p *pass) trouble(err error) error {
 	corrupt := (*CorruptError)(nil)
 	switch {
 	case p.p.gone():
-		// The directory was not empty when the topic went.
-		if err := p.s.cfg.FS.Remove(p.p.topic.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			p.s.cfg.Logger.Debug("topic directory is not empty yet", "dir", p.p.topic.dir, "error", err)
-		}
 		return errOvertaken
 	case noSpace(err):
 		p.s.space.met()

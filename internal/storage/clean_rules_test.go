@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -220,7 +222,7 @@ func TestCleanTransactions(t *testing.T) {
 	put(t, s, p, in(pair{"a", "inside"}, pair{"b", "inside"}, pair{"c", ""}))
 	put(t, s, p, batch.Build(batch.BuildOptions{Transactional: true, Control: true, Producer: &batch.Producer{ID: 1, Sequence: -1}},
 		batch.Record{Timestamp: 1000, Key: []byte{0, 0, 0, 1}, Value: []byte{0, 0, 0, 0, 0, 0}}))
-	put(t, s, p, pairs(1000, pair{"b", "after"}))
+	put(t, s, p, pairs(1000, pair{"b", "after"}, pair{"\x00\x00\x00\x01", "a user's"}))
 	for range 3 {
 		round(t, s, p)
 		c.advance(time.Hour)
@@ -232,7 +234,7 @@ func TestCleanTransactions(t *testing.T) {
 	if got := has(rs, "b"); !slices.Equal(got, []string{"after"}) {
 		t.Errorf("b: %q", got)
 	}
-	if len(has(rs, "c")) != 1 || len(has(rs, "\x00\x00\x00\x01")) != 1 {
+	if len(has(rs, "c")) != 1 || len(has(rs, "\x00\x00\x00\x01")) != 2 {
 		t.Errorf("the tombstone of the transaction or its marker went: %v", rs)
 	}
 }
@@ -486,4 +488,105 @@ func TestCleanOnAFullDisk(t *testing.T) {
 	if got := has(stored(t, p), "a"); !slices.Equal(got, []string{"2"}) {
 		t.Fatal(got)
 	}
+}
+
+// TestCleanFailingDisk: whatever fails while a log is cleaned, the log of the next
+// life is the old one or the new one; the first failed write or sync is final.
+func TestCleanFailingDisk(t *testing.T) {
+	finals := 0
+	for k := 1; ; k++ {
+		mem := vfs.NewMem()
+		faulty := vfs.Inject(mem)
+		cfg, _ := cleanConfig(faulty)
+		s := mustOpen(t, cfg, compacted())
+		p := s.Partition(ordersID, 0)
+		for i := range 20 {
+			put(t, s, p, pairs(1000, pair{fmt.Sprint("k", i%3), fmt.Sprint(i)}))
+		}
+		seals(t, s, p)
+		checkpointed(s)
+		before := faulty.Count(vfs.OpAny)
+		faulty.Add(vfs.Rule{From: k, Count: 1, Err: syscall.EIO, Match: func(name string) bool { return strings.Contains(name, "topics") }})
+		err := s.CleanNow(context.Background())
+		met := faulty.Count(vfs.OpAny) - before
+		faulty.Clear()
+		if err != nil && s.Err() != nil {
+			finals++
+		}
+		if s.Err() == nil {
+			checkpointed(s)
+		}
+		cfg.FS = mem.CrashClone(rand.New(rand.NewPCG(uint64(k), 1)), vfs.CrashOptions{})
+		_ = s.Close(context.Background())
+		again := mustOpen(t, cfg, compacted())
+		rs := stored(t, again.Partition(ordersID, 0))
+		for i := range 3 {
+			if got := has(rs, fmt.Sprint("k", i)); len(got) == 0 || got[len(got)-1] != fmt.Sprint([]int{18, 19, 17}[i]) {
+				t.Fatalf("operation %d failed (%v): k%d has %q", k, err, i, got)
+			}
+		}
+		mustClose(t, again)
+		if k > met {
+			break
+		}
+	}
+	if finals < 5 {
+		t.Errorf("%d failures were final", finals)
+	}
+}
+
+// TestCleanLeavesADamagedLogAlone: it is not copied, so that the damage stays to
+// be seen; other logs are cleaned.
+func TestCleanLeavesADamagedLogAlone(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg, _ := cleanConfig(fs)
+	s := mustOpen(t, cfg, compacted())
+	for n := range int32(2) {
+		p := s.Partition(ordersID, n)
+		put(t, s, p, pairs(1000, pair{"a", "1"}, pair{"a", "2"}))
+		seals(t, s, p)
+	}
+	mustClose(t, s)
+	flipBit(t, fs, filepath.Join(topicDir("data", ordersID), segmentName(0, 0)+".log"), 70, 1)
+	s = mustOpen(t, cfg, compacted())
+	defer mustClose(t, s)
+	mustClean(t, s)
+	mustClean(t, s)
+	corrupt := (*CorruptError)(nil)
+	if _, err := readAll(s.Partition(ordersID, 0), 0, 1000); !errors.As(err, &corrupt) {
+		t.Errorf("the damage is not seen any more: %v", err)
+	}
+	if got := has(stored(t, s.Partition(ordersID, 1)), "a"); !slices.Equal(got, []string{"2"}) {
+		t.Errorf("the other log: %q", got)
+	}
+	if s.Err() != nil {
+		t.Error(s.Err())
+	}
+}
+
+// TestCleanOfATopicThatIsDeleted: the cleaner gives up, and nothing of it is left.
+func TestCleanOfATopicThatIsDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, _ := cleanConfig(vfs.NewMem())
+		cfg.Now, cfg.CleanBytesPerSecond = time.Now, 1000
+		s := mustOpen(t, cfg, compacted())
+		defer mustClose(t, s)
+		p := s.Partition(ordersID, 0)
+		for i := range 20 {
+			put(t, s, p, pairs(1000, pair{fmt.Sprint("k", i%5), strings.Repeat("v", 900)}))
+		}
+		seals(t, s, p)
+		done := make(chan error)
+		go func() { done <- s.CleanNow(t.Context()) }()
+		time.Sleep(25 * time.Second) // it is copying
+		if err := s.DeleteTopic(ordersID); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if names, err := cfg.FS.ReadDir(topicDir("data", ordersID)); err == nil {
+			t.Errorf("left over: %q", names)
+		}
+	})
 }

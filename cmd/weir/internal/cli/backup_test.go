@@ -243,13 +243,13 @@ func TestRestoreInterrupted(t *testing.T) {
 	whole := run(t.Context(), Env{}, "backup", "--data", from, "-").out
 	silent, writer := io.Pipe()
 	defer func() { _ = writer.Close() }()
+	asked := &once{asked: make(chan struct{})} // for more, when all before was taken
+	half := io.MultiReader(strings.NewReader(whole[:len(whole)/2]), asked, silent)
 	ctx, interrupt := context.WithCancel(t.Context())
 	done := make(chan result, 1)
 	dir := filepath.Join(t.TempDir(), "dir")
-	go func() { done <- run(ctx, Env{Stdin: silent}, "restore", "-", dir) }()
-	if _, err := io.WriteString(writer, whole[:len(whole)-2048]); err != nil { // it reads
-		t.Fatal(err)
-	}
+	go func() { done <- run(ctx, Env{Stdin: half}, "restore", "-", dir) }()
+	<-asked.asked
 	interrupt()
 	if r := <-done; r.code != ExitInterrupted || !strings.Contains(r.errOut, dir+" is not whole") {
 		t.Errorf("code %d, said %q", r.code, r.errOut)
@@ -257,6 +257,14 @@ func TestRestoreInterrupted(t *testing.T) {
 	if _, err := broker.Open(t.Context(), broker.Config{Dir: dir}); err == nil {
 		t.Error("what was interrupted opens")
 	}
+}
+
+// once is an empty reader that tells when it is read.
+type once struct{ asked chan struct{} }
+
+func (o *once) Read([]byte) (int, error) {
+	close(o.asked)
+	return 0, io.EOF
 }
 
 // TestBackupReaderGone: an archive that nobody took whole is none, whatever the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +47,9 @@ func (a *app) fsck(ctx context.Context, dir, out string) error {
 	if err := a.checkOutput(); err != nil {
 		return err
 	}
+	if out != "" && within(out, dir) {
+		return usagef("--salvage %s is in %s, where nothing is to be changed: name a directory elsewhere", out, dir)
+	}
 	var report *broker.CheckReport
 	var err error
 	if out == "" {
@@ -68,6 +72,14 @@ func (a *app) fsck(ctx context.Context, dir, out string) error {
 		return &exitError{code: ExitCondition}
 	}
 	return nil
+}
+
+// within tells whether a path is that of a directory or of something in it.
+func within(path, dir string) bool {
+	path, perr := filepath.Abs(path)
+	dir, derr := filepath.Abs(dir)
+	rel, err := filepath.Rel(dir, path)
+	return perr == nil && derr == nil && err == nil && filepath.IsLocal(rel)
 }
 
 // findings makes the rows: problems in the order in which they were found, then

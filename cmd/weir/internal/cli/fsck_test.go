@@ -178,6 +178,11 @@ func TestFsckForms(t *testing.T) {
 	if r := run(t.Context(), Env{Stdout: &lines{fail: syscall.EPIPE}}, "fsck", dir); r.code != ExitCondition {
 		t.Errorf("nobody reads: code %d, said %q", r.code, r.errOut)
 	}
+	for _, within := range []string{dir, dir + "/.", filepath.Join(dir, "in")} {
+		if r := run(t.Context(), Env{}, "fsck", dir, "--salvage", within); r.code != ExitUsage || !strings.Contains(r.errOut, "elsewhere") {
+			t.Errorf("--salvage %s: code %d, said %q", within, r.code, r.errOut)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if r := run(ctx, Env{}, "fsck", dir); r.code != ExitInterrupted || r.out != "" {

@@ -248,36 +248,3 @@ func TestPassing(t *testing.T) {
 		}
 	}
 }
-
-// TestBadInputIsAnItemThatFailed: input that ends in the midst of a record is no
-// broker that does not answer.
-func TestBadInputIsAnItemThatFailed(t *testing.T) {
-	env := against(brokertest.Start(t))
-	mustRun(t, env, "topic create t -p 1")
-	for format, input := range map[string]string{`%k\t%v\n`: "abc", `%V{big16}%v`: "\x00\x05x"} {
-		env.Stdin = strings.NewReader(input)
-		r := run(t.Context(), env, "produce", "t", "-f", format)
-		if r.code != ExitFailed || !strings.Contains(r.errOut, "read standard input: record 1: ") {
-			t.Errorf("-f %s: code %d, said %q", format, r.code, r.errOut)
-		}
-	}
-}
-
-// TestFailureBesidesABrokenPipe: a reader that goes away hides no row that failed,
-// and no record that was not acknowledged.
-func TestFailureBesidesABrokenPipe(t *testing.T) {
-	env := against(brokertest.Start(t))
-	mustRun(t, env, "topic create t -p 1")
-	env.Stdout = &lines{fail: syscall.EPIPE}
-	for args, code := range map[string]int{
-		"topic list":            ExitOK,
-		"topic describe nope":   ExitFailed,
-		"produce t -O csv":      ExitOK,
-		"produce t -K : -O csv": ExitFailed,
-	} {
-		env.Stdin = strings.NewReader("abc\n")
-		if r := run(t.Context(), env, strings.Fields(args)...); r.code != code {
-			t.Errorf("weir %s: code %d, want %d; said %q", args, r.code, code, r.errOut)
-		}
-	}
-}

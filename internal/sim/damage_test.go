@@ -16,8 +16,8 @@ func dataDir(t *testing.T) string {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
 		"format": "weir data 1\n", "checkpoint": strings.Repeat("c", 300), "ballast": "b", "lock": "",
-		"journal/1.journal": strings.Repeat("j", 2000) + strings.Repeat("\x00", 5000),
-		"topics/a/0-0.log":  strings.Repeat("s", 3000), "topics/a/0-0.index": strings.Repeat("i", 48),
+		"journal/1.journal": "jj", "journal/2.journal": strings.Repeat("j", 2000) + strings.Repeat("\x00", 5000),
+		"topics/a/0-0.log": strings.Repeat("s", 3000), "topics/a/0-0.index": strings.Repeat("i", 48),
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -48,7 +48,7 @@ func TestDamageIsDoneAndUndone(t *testing.T) {
 		t.Fatal(err)
 	}
 	random, how := rand.New(rand.NewPCG(1, 1)), map[string]int{}
-	for range 300 {
+	for range 500 {
 		if err := s.Restore(dir); err != nil {
 			t.Fatal(err)
 		}
@@ -62,6 +62,9 @@ func TestDamageIsDoneAndUndone(t *testing.T) {
 				t.Fatalf("%v: %s is the same: %v", p, name, same)
 			}
 		}
+		if p.How == "remove" && p.File == "journal/2.journal" {
+			t.Fatal("the newest file of the journal was removed")
+		}
 		if p.At >= used(s.files[p.File]) {
 			t.Fatalf("%v: behind the bytes in use", p)
 		}
@@ -74,7 +77,7 @@ func TestDamageIsDoneAndUndone(t *testing.T) {
 			t.Fatalf("%v: not taken back: %v", p, err)
 		}
 	}
-	for _, want := range []string{"flip segment", "flip journal", "flip index", "flip checkpoint", "cut segment", "cut journal", "zero segment", "remove segment"} {
+	for _, want := range []string{"flip segment", "flip journal", "flip index", "flip checkpoint", "cut segment", "cut journal", "zero segment", "remove segment", "remove journal"} {
 		if how[want] == 0 {
 			t.Errorf("no %s among %v", want, how)
 		}
@@ -89,7 +92,7 @@ func TestRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.files) != 5 {
+	if len(s.files) != 6 {
 		t.Errorf("%d files, want all but ballast and lock", len(s.files))
 	}
 	if err := s.Restore(dir); err != nil {

@@ -88,7 +88,7 @@ func (h *watchedHandle) WriteAt(p []byte, off int64) (int, error) {
 	case off >= headerBlock:
 		h.w.frames++
 		if end := off + int64(len(p)); end > h.state.synced {
-			h.w.t.Error(fmt.Sprintf("%s: a frame at %d–%d, zeroed and synced to %d", h.name, off, end, h.state.synced))
+			h.w.t.Errorf("%s: a frame at %d–%d, zeroed and synced to %d", h.name, off, end, h.state.synced)
 		}
 	}
 	return h.File.WriteAt(p, off)

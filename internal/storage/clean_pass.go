@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"syscall"
 
 	"github.com/weirstream/weir/internal/batch"
 )
@@ -57,6 +56,7 @@ func (c *cleaner) clean(ctx context.Context, d *dirty) error {
 	p.p.cleaner.cleaned = max(p.p.cleaner.cleaned, p.until)
 	p.p.mu.Unlock()
 	p.p.changed.Store(true)
+	c.s.cfg.Logger.Debug("compacted", "topic", p.p.topic.name, "partition", p.p.number, "from", p.from, "to", p.until, "keys", p.keys.used)
 	return nil
 }
 
@@ -90,15 +90,10 @@ func (p *pass) check(ctx context.Context, seg *segment) error {
 var errUnreadable = errors.New("cannot be read")
 
 func unreadable(err error) error {
-	if corrupt := (*CorruptError)(nil); errors.As(err, &corrupt) || tooManyFiles(err) {
+	if corrupt := (*CorruptError)(nil); errors.As(err, &corrupt) || noDescriptor(err) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errUnreadable, err)
-}
-
-// tooManyFiles is a state that passes.
-func tooManyFiles(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // walk shows all batches of a segment from pos on to f, checksums verified.
@@ -301,7 +296,7 @@ func (p *pass) trouble(err error) error {
 	case noSpace(err):
 		p.s.space.met()
 		return err
-	case errors.As(err, &corrupt), errors.Is(err, errUnreadable), errors.Is(err, context.Canceled), errors.Is(err, errOvertaken), tooManyFiles(err):
+	case errors.As(err, &corrupt), errors.Is(err, errUnreadable), errors.Is(err, context.Canceled), errors.Is(err, errOvertaken), noDescriptor(err):
 		return err
 	}
 	return p.s.fail(err)

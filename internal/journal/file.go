@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -39,7 +40,7 @@ func (e *FormatError) Error() string {
 type fileHead struct {
 	seq         uint64
 	incarnation uint32
-	length      uint64 // of the file, in bytes, durable before it is used; 0: nobody says
+	length      uint64 // of the file, in bytes; read by vouchedLength
 }
 
 func (h fileHead) encode() []byte {
@@ -71,9 +72,7 @@ func decodeFileHead(b []byte) (fileHead, error) {
 	if v := binary.BigEndian.Uint32(b[8:]); v != formatVersion {
 		return fileHead{}, &FormatError{Found: v, Supported: formatVersion}
 	}
-	return fileHead{
-		seq: binary.BigEndian.Uint64(b[16:]), incarnation: binary.BigEndian.Uint32(b[12:]), length: binary.BigEndian.Uint64(b[28:]),
-	}, nil
+	return fileHead{seq: binary.BigEndian.Uint64(b[16:]), incarnation: binary.BigEndian.Uint32(b[12:])}, nil
 }
 
 // FirstFrame is the offset in a file at which its first frame begins.
@@ -82,6 +81,16 @@ const FirstFrame = headerBlock
 // FileName is the name, in the journal's directory, of the file with a sequence
 // number.
 func FileName(seq uint64) string { return fmt.Sprintf("%020d%s", seq, fileEnding) }
+
+// vouchedLength is the length that a header of this sequence number gives for the
+// file, even if the file now ends within the header: no byte of a header is
+// written before the length is durable. 0: none is given.
+func vouchedLength(b []byte, seq uint64) int64 {
+	if len(b) < 36 || binary.BigEndian.Uint64(b) != fileMagic || binary.BigEndian.Uint64(b[16:]) != seq {
+		return 0
+	}
+	return int64(min(binary.BigEndian.Uint64(b[28:]), math.MaxInt64))
+}
 
 func (j *Journal) fileName(seq uint64) string { return filepath.Join(j.cfg.Dir, FileName(seq)) }
 

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -119,11 +118,13 @@ func TestCutFileIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(f.Truncate(headerBlock+4000), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	var corrupt *CorruptError
-	if _, _, err := replay(cfg, st); !errors.As(err, &corrupt) || corrupt.File != name || corrupt.Offset != headerBlock+4000 {
-		t.Fatalf("error is %v, want a CorruptError at the end of %s", err, name)
+	for _, size := range []int64{headerBlock + 4000, headerBlock, headerBlock - 1, 512, 36} {
+		if err := f.Truncate(size); err != nil {
+			t.Fatal(err)
+		}
+		var corrupt *CorruptError
+		if _, _, err := replay(cfg, st); !errors.As(err, &corrupt) || corrupt.File != name || corrupt.Offset != size {
+			t.Fatalf("cut to %d bytes: error is %v, want a CorruptError at the end of %s", size, err, name)
+		}
 	}
 }

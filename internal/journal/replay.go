@@ -259,12 +259,12 @@ func (r *replayer) open(seq uint64) (bool, error) {
 	if err != nil {
 		r.in.damage = err.Error()
 	}
-	if h := r.in.head; err == nil && h.seq == seq && int64(h.length) > r.in.size {
+	if length := vouchedLength(block, seq); length > r.in.size && (err == nil || len(block) < headerBlock) {
 		// Frames and all that they say of what was synced are gone with its end,
 		// so nothing else could tell this from a torn tail.
 		return false, &CorruptError{
 			File: name, Offset: r.in.size, LSN: r.pos.LSN, Synced: r.j.mu.state.Synced,
-			Reason: fmt.Sprintf("the file is cut: it has %d bytes and had %d before any frame", r.in.size, h.length),
+			Reason: fmt.Sprintf("the file is cut: it has %d bytes and had %d before any frame", r.in.size, length),
 		}
 	}
 	return true, nil

@@ -438,8 +438,8 @@ func (p *Partition) scanSegment(seg *segment) (whole bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	pos, expect, now := seg.size.Load(), p.state.end, p.store.cfg.Now().UnixMilli()
-	pos, err = scanHeaders(seg.log, pos, size, func(at int64, h batch.Batch) bool {
+	expect, now := p.state.end, p.store.cfg.Now().UnixMilli()
+	_, err = scanHeaders(seg.log, seg.size.Load(), size, func(at int64, h batch.Batch) bool {
 		if h.BaseOffset() != expect {
 			return false
 		}
@@ -456,7 +456,7 @@ func (p *Partition) scanSegment(seg *segment) (whole bool, err error) {
 	if err != nil && !errors.As(err, &bad) {
 		return false, fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
 	}
-	pos = seg.size.Load()
+	pos := seg.size.Load()
 	if pos < size {
 		p.store.cfg.Logger.Warn("cut a torn end", "file", seg.log.name, "at", pos, "bytes", size-pos)
 		if err := seg.log.truncate(pos); err != nil {

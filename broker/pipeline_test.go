@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/weirstream/weir/broker"
 	"github.com/weirstream/weir/broker/brokertest"
+	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/vfs"
 )
 
@@ -290,5 +292,50 @@ func TestH13H97ManyClients(t *testing.T) {
 			t.Errorf("idle connection closed after %v", d)
 		}
 		unread.net.Close()
+	})
+}
+
+// TestSlowDiskHoldsProducersBack: while syncs do not end, no more is taken from
+// producers than the journal's buffers hold; all that was sent is answered later.
+func TestSlowDiskHoldsProducersBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, g := gated(t)
+		createTopic(t, b, "t", 1)
+		const (
+			producers = 4
+			each      = 80
+			size      = 256 << 10
+			// What the journal takes ahead of a sync (five times its buffer of 8 MiB),
+			// and a request in the hands of each connection's reader and of its
+			// client, with room for headers.
+			most = 5*(8<<20) + producers*3*size
+		)
+		var sent atomic.Int64
+		open := g.shut()
+		conns := make([]*rawConn, producers)
+		for i := range conns {
+			conns[i] = dialBubble(t, b)
+			go func() {
+				for range each {
+					conns[i].send(produceRequest(9, -1, "t", 0, batch.Build(batch.BuildOptions{}, batch.Record{Value: make([]byte, size)})))
+					sent.Add(size)
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := sent.Load(); n > most || n == 0 {
+			t.Errorf("%d MiB were taken while no sync ended, at most %d are its due", n>>20, most>>20)
+		}
+		open()
+		for _, c := range conns {
+			for k := range int32(each) {
+				resp := kmsg.NewPtrProduceResponse()
+				resp.Version = 9
+				c.receive(resp, k+1)
+				if p := produced(resp); p.ErrorCode != 0 {
+					t.Fatalf("code %d", p.ErrorCode)
+				}
+			}
+		}
 	})
 }

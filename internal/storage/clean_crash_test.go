@@ -51,13 +51,11 @@ func TestCleanCrashSync(t *testing.T) { testCleanCrash(t, Sync) }
 func TestCleanCrashOS(t *testing.T)   { testCleanCrash(t, OS) }
 
 func testCleanCrash(t *testing.T, mode Durability) {
-	seeds := []uint64{1, 2, 3}
+	n := 3
 	if testing.Short() {
-		seeds = seeds[:2]
+		n = 2
 	}
-	if *crashSeed != 0 {
-		seeds = []uint64{*crashSeed}
-	}
+	seeds := seedsOf(n)
 	points, cleaned := 0, 0
 	for _, seed := range seeds {
 		r := newCleanRun(t, mode, seed)

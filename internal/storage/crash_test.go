@@ -18,8 +18,9 @@ import (
 )
 
 var (
-	crashSeed = flag.Uint64("crash.seed", 0, "crash test: only this seed")
-	crashOp   = flag.Int("crash.op", 0, "crash test: only this operation")
+	crashSeed  = flag.Uint64("crash.seed", 0, "crash test: only this seed")
+	crashSeeds = flag.Int("crash.seeds", 0, "crash tests: this many seeds each, instead of a few")
+	crashOp    = flag.Int("crash.op", 0, "crash test: only this operation")
 )
 
 // The crash test runs a workload and takes a clone of the file system after
@@ -83,13 +84,11 @@ func TestCrashOS(t *testing.T) { testCrash(t, OS, false) }
 func TestPowerCutOS(t *testing.T) { testCrash(t, OS, true) }
 
 func testCrash(t *testing.T, mode Durability, lossy bool) {
-	seeds := []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}
+	n := 14
 	if lossy || testing.Short() {
-		seeds = seeds[:3]
+		n = 3
 	}
-	if *crashSeed != 0 {
-		seeds = []uint64{*crashSeed}
-	}
+	seeds := seedsOf(n)
 	points := 0
 	for _, seed := range seeds {
 		r := newCrashRun(t, mode, seed, lossy)
@@ -517,4 +516,19 @@ func (r *crashRun) verifyGoesOn(s *Store, topics map[TopicID]bool, lossy bool) e
 		}
 	}
 	return nil
+}
+
+// seedsOf are the seeds of a crash test: the first n, or what the flags say.
+func seedsOf(n int) []uint64 {
+	if *crashSeed != 0 {
+		return []uint64{*crashSeed}
+	}
+	if *crashSeeds != 0 {
+		n = *crashSeeds
+	}
+	seeds := make([]uint64, n)
+	for i := range seeds {
+		seeds[i] = uint64(i) + 1
+	}
+	return seeds
 }

@@ -61,13 +61,11 @@ func TestLogStartCrashOS(t *testing.T)   { testStartCrash(t, OS, false) }
 func TestLogStartPowerCutOS(t *testing.T) { testStartCrash(t, OS, true) }
 
 func testStartCrash(t *testing.T, mode Durability, lossy bool) {
-	seeds := []uint64{1, 2, 3, 4, 5, 6, 7, 8}
+	n := 8
 	if testing.Short() || lossy {
-		seeds = seeds[:3]
+		n = 3
 	}
-	if *crashSeed != 0 {
-		seeds = []uint64{*crashSeed}
-	}
+	seeds := seedsOf(n)
 	points := 0
 	for _, seed := range seeds {
 		r := &startRun{t: t, mode: mode, lossy: lossy, seed: seed, rng: rand.New(rand.NewPCG(seed, 11))}

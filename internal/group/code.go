@@ -11,6 +11,7 @@ const (
 	invalidSessionTimeout     int16 = 26
 	rebalanceInProgress       int16 = 27
 	invalidCommitOffsetSize   int16 = 28
+	unsupportedVersion        int16 = 35
 	invalidRequest            int16 = 42
 	policyViolation           int16 = 44
 	groupIDNotFound           int16 = 69

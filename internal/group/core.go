@@ -23,6 +23,7 @@ type Config struct {
 	MaxMemory             int64                      // [256 MiB] of what all members of all Cores sent
 	OffsetsRetention      time.Duration              // [7 days] after a group became empty
 	EmptyLinger           time.Duration              // [10 min] an empty group without offsets is still listed
+	Consumer              ConsumerConfig             // of consumer groups (KIP-848)
 	// Memory counts n bytes more (or fewer) and returns the sum over all Cores that
 	// share MaxMemory. Nil: this Core is alone.
 	Memory func(n int64) int64
@@ -53,6 +54,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxMemory == 0 {
 		c.MaxMemory = 256 << 20
 	}
+	c.Consumer = c.Consumer.withDefaults()
 	if c.Memory == nil {
 		sum := int64(0)
 		c.Memory = func(n int64) int64 { sum += n; return sum }
@@ -90,18 +92,19 @@ type Output struct {
 
 // Core holds the groups of one partition of __consumer_offsets.
 type Core struct {
-	cfg    Config
-	groups map[string]*group
-	timers timers
-	out    Output
-	bytes  int   // of the records in out
-	held   int64 // bytes of memory that members take
-	full   bool
+	cfg     Config
+	cluster Cluster
+	groups  map[string]*group
+	timers  timers
+	out     Output
+	bytes   int   // of the records in out
+	held    int64 // bytes of memory that members take
+	full    bool
 }
 
 // New makes an empty Core.
 func New(cfg Config) *Core {
-	return &Core{cfg: cfg.withDefaults(), groups: map[string]*group{}}
+	return &Core{cfg: cfg.withDefaults(), cluster: noCluster{}, groups: map[string]*group{}}
 }
 
 // Take returns what the steps since the last Take have produced.

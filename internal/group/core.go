@@ -100,6 +100,7 @@ type Core struct {
 	bytes   int   // of the records in out
 	held    int64 // bytes of memory that members take
 	full    bool
+	history history
 }
 
 // New makes an empty Core.

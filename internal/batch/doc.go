@@ -5,8 +5,9 @@
 // The nouns. A Batch is a view of the bytes of one whole batch: a header of 61
 // bytes and the records. Split cuts batches off a run of bytes. Validate judges
 // what a client sent, by the rules of Apache Kafka's LogValidator. Records
-// iterates over a batch, decompressing it if it must. Build makes a batch. A
-// Rewriter makes one anew without the records that compaction removes.
+// iterates over a batch, decompressing it if it must. Build makes a batch;
+// BuildMarker the control batch that ends a transaction, and Batch.Marker reads
+// one. A Rewriter makes a batch anew without the records that compaction removes.
 //
 //	 0          8        12        16   17      21       23         27
 //	┌──────────┬─────────┬─────────┬─────┬───────┬────────┬──────────┬──────────

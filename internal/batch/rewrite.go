@@ -109,8 +109,36 @@ func (w *Rewriter) Rewrite(b Batch, limit, horizon int64, keep func(Entry) bool)
 	case s.kept == int(b.Count()) && !mark:
 		return b, nil
 	}
-	out := append(w.out[:0], b[:HeaderLen]...)
-	if mark {
+	if !mark {
+		horizon = NoHorizon
+	}
+	return w.make(b, &s, horizon)
+}
+
+// SetHorizon returns b with the delete horizon set, and b itself if it has one.
+// Nothing else changes for readers. It is how compaction lets a marker go whose
+// transaction has no records left (KIP-534). The result is valid until the next
+// call.
+func (w *Rewriter) SetHorizon(b Batch, limit, horizon int64) (Batch, error) {
+	if _, has := b.DeleteHorizon(); has {
+		return b, nil
+	}
+	payload, err := b.open(limit)
+	if err != nil {
+		return nil, err
+	}
+	s := selection{largest: math.MinInt64}
+	w.records, err = s.take(w.records[:0], b, payload, func(Entry) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	return w.make(b, &s, horizon)
+}
+
+// make builds the batch of the records that were kept.
+func (w *Rewriter) make(b Batch, s *selection, horizon int64) (Batch, error) {
+	out, err := append(w.out[:0], b[:HeaderLen]...), error(nil)
+	if horizon != NoHorizon {
 		shift := b.BaseTimestamp() - horizon
 		moved := make([]byte, 0, len(w.records)+5*s.kept)
 		if moved, err = shiftTimes(moved, w.records, shift); err != nil {
@@ -134,7 +162,7 @@ func (w *Rewriter) Rewrite(b Batch, limit, horizon int64, keep func(Entry) bool)
 	return n, nil
 }
 
-// selection is what Rewrite learns of the records that stay.
+// selection is what a Rewriter learns of the records that stay.
 type selection struct {
 	kept       int
 	largest    int64 // timestamp

@@ -3,6 +3,7 @@ package group
 // The error codes of the protocol that the rules of this package answer.
 const (
 	none                      int16 = 0
+	unknownTopicOrPartition   int16 = 3
 	offsetMetadataTooLarge    int16 = 12
 	illegalGeneration         int16 = 22
 	inconsistentGroupProtocol int16 = 23
@@ -14,9 +15,11 @@ const (
 	unsupportedVersion        int16 = 35
 	invalidRequest            int16 = 42
 	policyViolation           int16 = 44
+	nonEmptyGroup             int16 = 68
 	groupIDNotFound           int16 = 69
 	memberIDRequired          int16 = 79
 	groupMaxSizeReached       int16 = 81
 	fencedInstanceID          int16 = 82
+	groupSubscribedToTopic    int16 = 86
 	unknownServerError        int16 = -1
 )

@@ -1,6 +1,9 @@
 package group
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -38,15 +41,30 @@ func (c *Core) Describe(version int16, id string) kmsg.DescribeGroupsResponseGro
 }
 
 // List is this shard's part of ListGroups v0–5, unfiltered, sorted by group id.
-func (c *Core) List() []kmsg.ListGroupsResponseGroup {
-	list := make([]kmsg.ListGroupsResponseGroup, 0, len(c.groups))
+func (c *Core) List() []kmsg.ListGroupsResponseGroup { return c.ListGroups(nil, nil) }
+
+// ListGroups is this shard's part of ListGroups v0–5: the groups whose state and
+// whose type is among those given, sorted by id. Upper and lower case are alike, no
+// word lets all pass, and a word that names no state or type nothing (KIP-518,
+// KIP-848).
+func (c *Core) ListGroups(states, types []string) []kmsg.ListGroupsResponseGroup {
+	list := []kmsg.ListGroupsResponseGroup{}
 	for _, g := range c.sorted() {
+		if !among(states, string(g.state)) || !among(types, "classic") {
+			continue
+		}
 		rg := kmsg.NewListGroupsResponseGroup()
 		rg.Group, rg.ProtocolType = g.id, g.protocolType
 		rg.GroupState, rg.GroupType = string(g.state), "classic"
 		list = append(list, rg)
 	}
 	return list
+}
+
+func among(words []string, value string) bool {
+	return len(words) == 0 || slices.ContainsFunc(words, func(w string) bool {
+		return strings.EqualFold(strings.TrimSpace(w), value)
+	})
 }
 
 // notNil: bytes that are not there are empty in the protocol, not null. The bytes

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -89,6 +90,7 @@ type client struct {
 	name, group, id string
 	generation      int32
 	instance        *string
+	protocols       string // of its last join
 }
 
 type script struct {
@@ -160,6 +162,7 @@ func (s *script) do(words []string) {
 		"config": s.config, "join": s.join, "sync": s.sync, "heartbeat": s.heartbeat, "leave": s.leave,
 		"commit": s.commit, "fetch": s.fetch, "describe": s.describe, "list": s.list, "tick": s.tick,
 		"restart": s.restart, "drop-topic": s.dropTopic, "full": s.full, "record": s.putRecord, "unknown": s.unknown,
+		"delete-group": s.deleteGroup, "delete-offsets": s.deleteOffsets, "timeline": s.timeline,
 	}
 	f := commands[words[0]]
 	if f == nil {
@@ -200,13 +203,14 @@ func (s *script) join(a args) {
 	req.Group, req.MemberID, req.InstanceID = cl.group, a.str("id", cl.id), cl.instance
 	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = a.ms("session", "10s"), a.ms("rebalance", "60s")
 	req.ProtocolType = a.str("type", "consumer")
-	for _, p := range strings.Split(a.str("protocols", "range:"+cl.name), ",") {
+	cl.protocols = a.str("protocols", cmp.Or(cl.protocols, "range:"+cl.name))
+	for _, p := range strings.Split(cl.protocols, ",") {
 		if p == "" {
 			continue
 		}
 		rp := kmsg.NewJoinGroupRequestProtocol()
 		name, meta, _ := strings.Cut(p, ":")
-		rp.Name, rp.Metadata = name, []byte(meta)
+		rp.Name, rp.Metadata = name, subscription(meta)
 		req.Protocols = append(req.Protocols, rp)
 	}
 	s.tokens++
@@ -230,7 +234,7 @@ func (s *script) sync(a args) {
 	for _, p := range strings.Split(a.str("assign", ""), ",") {
 		if name, what, ok := strings.Cut(p, ":"); ok {
 			ra := kmsg.NewSyncGroupRequestGroupAssignment()
-			ra.MemberID, ra.MemberAssignment = s.client(name).id, []byte(what)
+			ra.MemberID, ra.MemberAssignment = s.client(name).id, assignment(what)
 			req.GroupAssignment = append(req.GroupAssignment, ra)
 		}
 	}
@@ -354,7 +358,7 @@ func (s *script) describe(a args) {
 	s.printf("%s: %s %s type=%q protocol=%q", g.Group, code(g.ErrorCode), g.State, g.ProtocolType, g.Protocol)
 	for _, m := range g.Members {
 		s.printf("  %s%s client=%s host=%s metadata=%q assignment=%q",
-			m.MemberID, instance(m.InstanceID), m.ClientID, m.ClientHost, m.ProtocolMetadata, m.MemberAssignment)
+			m.MemberID, instance(m.InstanceID), m.ClientID, m.ClientHost, words(m.ProtocolMetadata), words(m.MemberAssignment))
 	}
 }
 
@@ -365,9 +369,13 @@ func instance(id *string) string {
 	return "(" + *id + ")"
 }
 
-func (s *script) list(args) {
+// list [states=Empty,Stable] [types=classic]
+func (s *script) list(a args) {
+	words := func(key string) []string {
+		return slices.DeleteFunc(strings.Split(a.str(key, ""), ","), func(w string) bool { return w == "" })
+	}
 	s.printf("%d groups", s.core.Len())
-	for _, g := range s.core.List() {
+	for _, g := range s.core.ListGroups(words("states"), words("types")) {
 		s.printf("  %s %s %s %q", g.Group, g.GroupState, g.GroupType, g.ProtocolType)
 	}
 }
@@ -452,7 +460,7 @@ func (s *script) drain() {
 		case *kmsg.JoinGroupResponse:
 			s.joined(cl, resp)
 		case *kmsg.SyncGroupResponse:
-			s.printf("%s sync: %s %q", cl.name, code(resp.ErrorCode), resp.MemberAssignment)
+			s.printf("%s sync: %s %q", cl.name, code(resp.ErrorCode), words(resp.MemberAssignment))
 		}
 	}
 }
@@ -468,7 +476,7 @@ func (s *script) joined(cl *client, resp *kmsg.JoinGroupResponse) {
 	cl.id, cl.generation = resp.MemberID, resp.Generation
 	var members []string
 	for _, m := range resp.Members {
-		members = append(members, fmt.Sprintf("%s%s:%s", m.MemberID, instance(m.InstanceID), m.ProtocolMetadata))
+		members = append(members, fmt.Sprintf("%s%s:%s", m.MemberID, instance(m.InstanceID), words(m.ProtocolMetadata)))
 	}
 	skip := ""
 	if resp.SkipAssignment {
@@ -507,7 +515,7 @@ func describeRecord(r Record) string {
 	}
 	var members []string
 	for _, m := range e.value.Members {
-		members = append(members, fmt.Sprintf("%s%s:%s=%s", m.MemberID, instance(m.InstanceID), m.Subscription, m.Assignment))
+		members = append(members, fmt.Sprintf("%s%s:%s=%s", m.MemberID, instance(m.InstanceID), words(m.Subscription), words(m.Assignment)))
 	}
 	return fmt.Sprintf("group %s: gen=%d %v", e.group, e.value.Generation, members)
 }

@@ -1,0 +1,119 @@
+package group
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// delete-group group
+func (s *script) deleteGroup(a args) {
+	s.printf("delete %s: %s", a.words[0], code(s.core.DeleteGroup(s.now, a.words[0])))
+}
+
+// delete-offsets group topic/0 …
+func (s *script) deleteOffsets(a args) {
+	req := kmsg.NewPtrOffsetDeleteRequest()
+	req.Group = a.words[0]
+	for _, w := range a.words[1:] {
+		topic, partition, _ := strings.Cut(w, "/")
+		p := kmsg.NewOffsetDeleteRequestTopicPartition()
+		p.Partition = int32(atoi(partition))
+		t := kmsg.NewOffsetDeleteRequestTopic()
+		t.Topic, t.Partitions = topic, append(t.Partitions, p)
+		req.Topics = append(req.Topics, t)
+	}
+	resp := s.core.DeleteOffsets(s.now, req, func(topic string, partition int32) bool {
+		return !s.noParts[fmt.Sprintf("%s/%d", topic, partition)]
+	})
+	s.printf("delete offsets of %s: %s", req.Group, code(resp.ErrorCode))
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			s.printf("  %s/%d: %s", t.Topic, p.Partition, code(p.ErrorCode))
+		}
+	}
+}
+
+// timeline group: when, what, who, epoch, how long, how many
+func (s *script) timeline(a args) {
+	events, ok := s.core.Timeline(a.words[0])
+	if !ok {
+		s.printf("no timeline of %s", a.words[0])
+	}
+	for _, e := range events {
+		var b strings.Builder
+		fmt.Fprintf(&b, "  +%v %s", e.At.Sub(time.UnixMilli(1_000_000)), e.Kind)
+		if e.Member != "" {
+			fmt.Fprintf(&b, " %s", e.Member)
+		}
+		if e.Instance != "" {
+			fmt.Fprintf(&b, "(%s)", e.Instance)
+		}
+		fmt.Fprintf(&b, " epoch=%d members=%d", e.Epoch, e.Members)
+		if e.Duration != 0 {
+			fmt.Fprintf(&b, " after=%v", e.Duration)
+		}
+		if e.Moved != 0 {
+			fmt.Fprintf(&b, " moved=%d", e.Moved)
+		}
+		s.printf("%s: %s", b.String(), e.Reason)
+	}
+}
+
+// subscription is the metadata of a consumer: what a script writes as [a+b] after
+// the name of a protocol. Anything else is taken as it stands.
+func subscription(meta string) []byte {
+	list, ok := strings.CutPrefix(meta, "[")
+	if !ok {
+		return []byte(meta)
+	}
+	m := kmsg.NewConsumerMemberMetadata()
+	m.Version = 1
+	for _, topic := range strings.Split(strings.TrimSuffix(list, "]"), "+") {
+		if topic != "" {
+			m.Topics = append(m.Topics, topic)
+		}
+	}
+	return m.AppendTo(nil)
+}
+
+// assignment is the same of what a leader assigns: [a/0+a/1].
+func assignment(what string) []byte {
+	list, ok := strings.CutPrefix(what, "[")
+	if !ok {
+		return []byte(what)
+	}
+	m := kmsg.NewConsumerMemberAssignment()
+	for _, tp := range strings.Split(strings.TrimSuffix(list, "]"), "+") {
+		topic, partition, ok := strings.Cut(tp, "/")
+		if !ok {
+			continue
+		}
+		t := kmsg.NewConsumerMemberAssignmentTopic()
+		t.Topic, t.Partitions = topic, []int32{int32(atoi(partition))}
+		m.Topics = append(m.Topics, t)
+	}
+	return m.AppendTo(nil)
+}
+
+// words is what a script prints of metadata or of an assignment that it made with
+// subscription or assignment: both as they were written.
+func words(b []byte) string {
+	var sub kmsg.ConsumerMemberMetadata
+	if sub.ReadFrom(b) == nil && len(sub.AppendTo(nil)) == len(b) {
+		return "[" + strings.Join(sub.Topics, "+") + "]"
+	}
+	var as kmsg.ConsumerMemberAssignment
+	if as.ReadFrom(b) == nil && len(as.AppendTo(nil)) == len(b) {
+		var list []string
+		for _, t := range as.Topics {
+			for _, p := range t.Partitions {
+				list = append(list, fmt.Sprintf("%s/%d", t.Topic, p))
+			}
+		}
+		return "[" + strings.Join(list, "+") + "]"
+	}
+	return string(b)
+}

@@ -1,0 +1,99 @@
+package group
+
+import "encoding/binary"
+
+// consumerProtocol is the protocol type whose metadata and assignments the
+// broker can read: that of consumers. All others are the clients' own.
+const consumerProtocol = "consumer"
+
+// topicReader walks the part of the consumer protocol that all its versions begin
+// with: a version, and an array of topics, each with its partitions in an
+// assignment, without in a subscription. What it is given is a client's: nothing
+// is allocated, and bad is set when the bytes end too early.
+type topicReader struct {
+	b    []byte
+	left int32 // topics
+	bad  bool
+}
+
+func readTopics(b []byte) topicReader {
+	r := topicReader{b: b}
+	r.take(2) // the version
+	r.left = r.int32()
+	if r.left < 0 {
+		r.left, r.bad = 0, true
+	}
+	return r
+}
+
+func (r *topicReader) take(n int) []byte {
+	if n < 0 || n > len(r.b) {
+		r.b, r.left, r.bad = nil, 0, true
+		return nil
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
+}
+
+func (r *topicReader) int32() int32 {
+	if b := r.take(4); b != nil {
+		return int32(binary.BigEndian.Uint32(b))
+	}
+	return 0
+}
+
+// topic is the next topic's name; false at the end, good or bad.
+func (r *topicReader) topic() ([]byte, bool) {
+	if r.left == 0 {
+		return nil, false
+	}
+	r.left--
+	n := r.take(2)
+	if n == nil {
+		return nil, false
+	}
+	name := r.take(int(int16(binary.BigEndian.Uint16(n))))
+	return name, !r.bad
+}
+
+// partitions are those of the topic of an assignment, four bytes each.
+func (r *topicReader) partitions() []byte {
+	n := int64(r.int32()) * 4
+	if n < 0 || n > int64(len(r.b)) {
+		n = -1
+	}
+	return r.take(int(n))
+}
+
+// usesConsumerProtocol tells whether the members' metadata are subscriptions.
+func (g *group) usesConsumerProtocol() bool { return g.protocolType == consumerProtocol }
+
+// subscribed tells whether members are subscribed to a topic, and whether that is
+// known at all: it is of a group of consumers, unless the metadata of one cannot
+// be read, or the group has not agreed on a protocol yet.
+func (g *group) subscribed(topic string) (yes, known bool) {
+	if g.protocolType == "" || !g.usesConsumerProtocol() {
+		return false, false
+	}
+	if len(g.members) > 0 && g.protocol == "" {
+		return false, false
+	}
+	for _, m := range g.members {
+		r := readTopics(m.metadata(g.protocol))
+		for name, ok := r.topic(); ok; name, ok = r.topic() {
+			yes = yes || string(name) == topic
+		}
+		if r.bad {
+			return false, false
+		}
+	}
+	return yes, true
+}
+
+// keepsOffsets tells whether the offsets of a topic must stay because members
+// need them. When a group of consumers cannot be read it keeps them all.
+func (g *group) keepsOffsets(topic string) bool {
+	yes, known := g.subscribed(topic)
+	return yes || !known && g.usesConsumerProtocol()
+}

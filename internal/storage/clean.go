@@ -25,14 +25,14 @@ type Clean struct {
 type cleaner struct {
 	s      *Store
 	pace   pace
-	skip   map[*Partition]error // logs that cannot be cleaned in this life
-	behind bool                 // more could be cleaned after a checkpoint, which is asked for
+	aside  map[*Partition]time.Time // damaged logs, and until when they are left alone
+	behind bool                     // more could be cleaned after a checkpoint, which is asked for
 }
 
 // keepClean is the goroutine that compacts logs until Close.
 func (s *Store) keepClean() {
 	defer s.running.Done()
-	c := &cleaner{s: s, pace: pace{perSecond: s.cfg.CleanBytesPerSecond}, skip: map[*Partition]error{}}
+	c := &cleaner{s: s, pace: pace{perSecond: s.cfg.CleanBytesPerSecond}, aside: map[*Partition]time.Time{}}
 	var tick <-chan time.Time
 	if s.cfg.CleanInterval > 0 {
 		t := time.NewTicker(s.cfg.CleanInterval)
@@ -126,7 +126,6 @@ func (c *cleaner) all(ctx context.Context) error {
 			ends[next.p] = next.segs[len(next.segs)-1].end.Load()
 		}
 		err = c.clean(ctx, next)
-		corrupt := (*CorruptError)(nil)
 		switch {
 		case err == nil:
 		case errors.Is(err, errOvertaken):
@@ -139,11 +138,10 @@ func (c *cleaner) all(ctx context.Context) error {
 			if err := c.s.cfg.FS.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				c.s.cfg.Logger.Debug("topic directory is not empty yet", "dir", dir, "error", err)
 			}
-		case errors.As(err, &corrupt), errors.Is(err, errUnreadable):
-			c.skip[next.p] = err
-			c.s.cfg.Logger.Error("a log cannot be compacted", "topic", next.p.topic.name, "partition", next.p.number, "error", err)
 		default:
-			return fmt.Errorf("compact %s-%d: %w", next.p.topic.name, next.p.number, err)
+			if err := c.setAside(next.p, err); err != nil {
+				return fmt.Errorf("compact %s-%d: %w", next.p.topic.name, next.p.number, err)
+			}
 		}
 	}
 }
@@ -163,17 +161,21 @@ func (c *cleaner) dirtiest(ends map[*Partition]int64) (*dirty, error) {
 	var best *dirty
 	now := c.s.cfg.Now().UnixMilli()
 	c.behind = false
+	c.takeUp()
 	for _, t := range *c.s.topics.Load() {
 		if !t.clean.Compact {
 			continue
 		}
 		for _, p := range t.parts {
-			if c.skip[p] != nil {
+			if !c.aside[p].IsZero() {
 				continue
 			}
 			d, err := c.dirt(p, now)
 			if err != nil {
-				return nil, err
+				if err := c.setAside(p, err); err != nil {
+					return nil, err
+				}
+				continue
 			}
 			if end, known := ends[p]; known && d != nil && d.from >= end {
 				continue

@@ -60,6 +60,11 @@ func (p *pass) install(seg *segment, group []*segment, changed bool) error {
 			return err
 		}
 	}
+	removed := -seg.size.Load()
+	for _, old := range group {
+		removed += old.size.Load()
+	}
+	p.s.cleaned.removed.Add(removed)
 	p.s.discards.wanted.Store(true)
 	p.s.askCheckpoint()
 	return nil
@@ -139,6 +144,7 @@ func (p *pass) write(ctx context.Context, seg *segment) error {
 		return err
 	}
 	seg.size.Store(at + n)
+	p.s.cleaned.written.Add(n)
 	p.out = p.out[:0]
 	if seg.ix.full() {
 		if err := seg.ix.flush(false); err != nil {

@@ -55,6 +55,7 @@ func (c *cleaner) clean(ctx context.Context, d *dirty) error {
 	p.p.cleaner.cleaned = max(p.p.cleaner.cleaned, p.until)
 	p.p.mu.Unlock()
 	p.p.changed.Store(true)
+	c.s.cleaned.passes.Add(1)
 	c.s.cfg.Logger.Debug("compacted", "topic", p.p.topic.name, "partition", p.p.number, "from", p.from, "to", p.until, "keys", p.keys.used)
 	return nil
 }
@@ -115,6 +116,7 @@ func (p *pass) walk(ctx context.Context, seg *segment, pos int64, f func(batch.B
 		if err := readFull(seg.log, p.buf[have:], pos+have); err != nil {
 			return unreadable(seg.bad(err, -1))
 		}
+		p.s.cleaned.read.Add(want - have)
 		if err := p.spend(ctx, want-have); err != nil {
 			return err
 		}

@@ -50,6 +50,7 @@ type Store struct {
 	crowded         atomic.Bool     // too many written files are open, or journal files held
 	want            chan struct{}   // asks keepCheckpoints for one
 	cleanNow        chan chan error // asks keepClean for a round
+	cleaned         cleanCounters
 	done            struct {
 		sync.Mutex
 		ch chan struct{} // closed by the next checkpoint that ends

@@ -203,6 +203,9 @@ func (j *Journal) useFile(seq uint64, incarnation uint32) (openFile, error) {
 		if err = f.Sync(); err == nil {
 			err = j.cfg.FS.SyncDir(j.cfg.Dir)
 		}
+		if err == nil {
+			err = j.noteNewest(seq)
+		}
 	}
 	if err != nil {
 		return openFile{}, errors.Join(err, f.Close())

@@ -160,9 +160,7 @@ func (s *Snapshot) Pick(random *rand.Rand) Place {
 		}
 	case n < 80:
 		p.How, p.At = "zero", p.At&^511
-	case n < 97, want == journals && p.File == names[len(names)-1]:
-		// The newest file of the journal is made at its first frame: that it is gone
-		// cannot be told from a journal that had no frame yet. So it is never removed.
+	case n < 97:
 		p.How = "cut"
 	default:
 		p.How = "remove"

@@ -60,15 +60,24 @@ func (s *Store) readCheckpoint() (*checkpoint, error) {
 }
 
 // checkJournalFile refuses a directory without the journal file that replaying
-// begins in the middle of: it was there when the checkpoint was made, and replay
-// would take its absence for the journal's end. In os mode a power cut may take it.
+// begins in the middle of, or without the newest one: replay would take their
+// absence for the journal's end. In os mode a power cut may take a file.
 func (s *Store) checkJournalFile(c *checkpoint) error {
-	at := c.journal.Replay
-	if c.clean || c.durability == OS || at.Offset <= journal.FirstFrame {
+	if c.clean || c.durability == OS {
 		return nil
 	}
-	name := filepath.Join(s.cfg.Dir, "journal", journal.FileName(at.File))
-	if _, err := s.cfg.FS.Stat(name); errors.Is(err, fs.ErrNotExist) {
+	dir := filepath.Join(s.cfg.Dir, "journal")
+	name, err := journal.CheckNewest(s.cfg.FS, dir, c.journal)
+	if at := c.journal.Replay; name == "" && err == nil && at.Offset > journal.FirstFrame {
+		name = filepath.Join(dir, journal.FileName(at.File))
+		if _, err := s.cfg.FS.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+			name = ""
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case name != "":
 		return &CorruptError{File: name, Offset: -1, Reason: "it is missing, though the journal goes on in it"}
 	}
 	return nil

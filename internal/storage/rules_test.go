@@ -631,3 +631,49 @@ func TestMissingCheckpointIsRefused(t *testing.T) {
 		t.Errorf("Open: %v", err)
 	}
 }
+
+// TestMissingJournalFileIsRefused: whichever file of the journal goes after a
+// crash, the newest one too, a start and a check tell; after a clean stop none is
+// needed.
+func TestMissingJournalFileIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg := smallConfig(fs)
+	cfg.CheckpointBytes, cfg.MaxOpenFiles = 1<<30, 1000
+	s := mustOpen(t, cfg, orders)
+	for range 40 {
+		put(t, s, s.Partition(ordersID, 0), text(1, strings.Repeat("x", 4000)))
+	}
+	crashed := killed(fs)
+	mustClose(t, s)
+	dir := filepath.Join("data", "journal")
+	names, err := crashed.ReadDir(dir)
+	if err != nil || len(names) < 4 {
+		t.Fatalf("files %v, %v; want several", names, err)
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".journal") {
+			continue
+		}
+		cfg.FS = killed(crashed)
+		if err := cfg.FS.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(cfg)
+		if err == nil {
+			err = errors.Join(s.Recover([]TopicSpec{orders}), s.abandon())
+		}
+		var c *CorruptError
+		if !errors.As(err, &c) {
+			t.Errorf("without %s: %v, want a CorruptError", name, err)
+		}
+		report, err := Check(t.Context(), CheckConfig{FS: cfg.FS, Dir: cfg.Dir, Catalog: &testCatalog{}})
+		if err != nil || len(report.Problems) == 0 {
+			t.Errorf("a check without %s: %+v, %v; want a problem", name, report, err)
+		}
+	}
+	if err := fs.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	cfg.FS = fs
+	mustClose(t, mustOpen(t, cfg, orders))
+}

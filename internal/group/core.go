@@ -179,6 +179,7 @@ func (c *Core) settle(g *group) {
 	if g.state == Empty && !g.persisted && len(g.offsets) == 0 && len(g.pending) == 0 {
 		c.timers.stop(&g.expiry)
 		delete(c.groups, g.id)
+		c.groupGone(g.id)
 	}
 }
 

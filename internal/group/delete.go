@@ -1,7 +1,6 @@
 package group
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -33,8 +32,7 @@ func (c *Core) DeleteGroup(now time.Time, id string) int16 {
 		c.record(groupKey(g.id), nil)
 		g.persisted = false
 	}
-	c.note(g, Event{At: now, Kind: EventGroupDeleted, Epoch: g.generation,
-		Reason: fmt.Sprintf("DeleteGroups, with the offsets of %d partitions", offsets)})
+	c.noteGroup(now, g, EventGroupDeleted, "DeleteGroups, with the offsets of "+plural(offsets, "partition"))
 	c.settle(g)
 	return none
 }
@@ -77,8 +75,7 @@ func (c *Core) DeleteOffsets(now time.Time, req *kmsg.OffsetDeleteRequest,
 		resp.Topics = append(resp.Topics, rt)
 	}
 	if deleted > 0 {
-		c.note(g, Event{At: now, Kind: EventOffsetsDeleted, Epoch: g.generation,
-			Reason: fmt.Sprintf("OffsetDelete of %d partitions", deleted)})
+		c.noteGroup(now, g, EventOffsetsDeleted, "OffsetDelete of "+plural(deleted, "partition"))
 		c.expire(now, g)
 	}
 	return resp

@@ -51,6 +51,8 @@ type classic struct {
 	delayLeft time.Duration // by how much the initial delay may still be extended
 	joinTimer timer         // PreparingRebalance: the time to join is up
 	syncTimer timer         // after the join: the time to sync is up
+	began     time.Time     // when the group stopped being stable, or the first member came
+	owned     *owned        // who owned what then; nil while the group is stable
 }
 
 // protocol is one way to assign partitions that a member supports.

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -95,6 +96,7 @@ func (c *Core) evict(now time.Time, g *group, memberID string) {
 	c.forgetPending(g, memberID)
 	if m := g.byID[memberID]; m != nil {
 		c.remove(g, m)
+		c.noteMember(now, g, m, EventTimedOut, "came back after the group was full")
 	}
 	c.maybeBegin(now, g)
 }
@@ -138,23 +140,32 @@ func (c *Core) joinKnown(g *group, j *join) {
 		return
 	}
 	if code := g.check(id, j.req.InstanceID); code != none {
+		c.maybeFenced(j.now, g, code, id, j.req.InstanceID, "JoinGroup")
 		c.refuseJoin(j, id, code)
 		return
 	}
 	m := g.byID[id]
 	same := m.matches(j.protocols)
+	kind, what := EventRejoined, ""
+	if !same {
+		kind, what = g.change(m, j.protocols)
+	}
 	switch g.state {
 	case PreparingRebalance:
+		if kind == EventSubscriptionChanged {
+			c.noteMember(j.now, g, m, kind, what)
+		}
 		c.updateMember(g, m, j)
-		c.rebalance(j.now, g)
+		c.maybeBegin(j.now, g)
 	case CompletingRebalance:
 		if same {
 			// The answer to its first join may have been lost: tell it again.
 			c.reply(j.tok, g.joinAnswer(j.version, m))
 			return
 		}
+		c.noteMember(j.now, g, m, kind, because(what, j.req.Reason))
 		c.updateMember(g, m, j)
-		c.rebalance(j.now, g)
+		c.rebalance(j.now, g, "a member joined again with changes")
 	case Stable:
 		if same && g.leader != id {
 			c.reply(j.tok, g.joinAnswer(j.version, m))
@@ -162,8 +173,13 @@ func (c *Core) joinKnown(g *group, j *join) {
 		}
 		// The leader asks for a new round when topics have changed, which its own
 		// protocols do not show.
+		why := "a member joined again with changes"
+		if same {
+			what, why = "as it was", "the leader asked for it, as it does when topics have changed"
+		}
+		c.noteMember(j.now, g, m, kind, because(what, j.req.Reason))
 		c.updateMember(g, m, j)
-		c.rebalance(j.now, g)
+		c.rebalance(j.now, g, why)
 	}
 }
 
@@ -179,7 +195,8 @@ func (c *Core) addMember(g *group, id string, j *join) {
 	g.add(m, j.req.ProtocolType)
 	c.weigh(g, m)
 	c.timers.set(&m.session, j.now.Add(newMemberTimeout))
-	c.rebalance(j.now, g)
+	c.noteMember(j.now, g, m, EventJoined, because("a new member", j.req.Reason))
+	c.rebalance(j.now, g, "a new member joined")
 }
 
 // set takes over what a join says of its member.
@@ -207,7 +224,7 @@ func (c *Core) updateMember(g *group, m *member, j *join) {
 // does not know the id of the last one. A stable group stays stable, unless the
 // protocols of the new one change what the group would choose.
 func (c *Core) replaceStatic(g *group, old *member, id string, j *join) {
-	formerLeader := g.leader
+	formerLeader, formerID := g.leader, old.id
 	c.answerParked(old, fencedInstanceID)
 	g.count(old, -1)
 	delete(g.byID, old.id)
@@ -218,13 +235,15 @@ func (c *Core) replaceStatic(g *group, old *member, id string, j *join) {
 	g.byID[id] = old
 	g.static[*old.instance] = id
 	old.set(j)
+	old.fresh = false // its client was told the id of a member: it is no stray request
 	g.count(old, 1)
 	c.weigh(g, old)
 	c.armSession(j.now, old)
+	c.noteMember(j.now, g, old, EventReplaced, because(fmt.Sprintf("took the place of %s", clip(formerID)), j.req.Reason))
 
 	if g.state != Stable || g.selectProtocol() != g.protocol {
 		old.join = &parked{j.tok, j.version}
-		c.rebalance(j.now, g)
+		c.rebalance(j.now, g, "a static member came back while the group was not stable, or with other protocols")
 		return
 	}
 	c.persist(g)

@@ -23,6 +23,7 @@ func (c *Core) Sync(now time.Time, tok Token, req *kmsg.SyncGroupRequest) {
 	}
 	differs := func(asked *string, is string) bool { return asked != nil && *asked != is }
 	code := g.check(req.MemberID, req.InstanceID)
+	c.maybeFenced(now, g, code, req.MemberID, req.InstanceID, "SyncGroup")
 	switch {
 	case code != none:
 		refuse(code)
@@ -72,7 +73,7 @@ func (c *Core) assign(now time.Time, g *group, list []kmsg.SyncGroupRequestGroup
 		code, g.since = unknownServerError, since
 		c.take(g, nil)
 	} else {
-		g.state = Stable
+		c.becameStable(now, g)
 	}
 	for _, m := range g.members {
 		if m.sync != nil {
@@ -81,7 +82,7 @@ func (c *Core) assign(now time.Time, g *group, list []kmsg.SyncGroupRequestGroup
 		}
 	}
 	if code != none {
-		c.rebalance(now, g)
+		c.rebalance(now, g, "the assignment was too large to be kept")
 	}
 }
 
@@ -124,6 +125,7 @@ func (c *Core) heartbeat(now time.Time, req *kmsg.HeartbeatRequest) int16 {
 		return unknownMemberID
 	}
 	if code := g.check(req.MemberID, req.InstanceID); code != none {
+		c.maybeFenced(now, g, code, req.MemberID, req.InstanceID, "Heartbeat")
 		return code
 	}
 	if req.Generation != g.generation {
@@ -169,13 +171,13 @@ func (c *Core) Leave(now time.Time, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGrou
 		rm := kmsg.NewLeaveGroupResponseMember()
 		rm.MemberID, rm.InstanceID, rm.ErrorCode = l.MemberID, l.InstanceID, unknownMemberID
 		if g != nil {
-			rm.ErrorCode = c.leave(g, l.MemberID, l.InstanceID)
+			rm.ErrorCode = c.leave(now, g, &l)
 		}
 		resp.Members = append(resp.Members, rm)
 	}
 	if g != nil {
 		if len(g.members) < before {
-			c.rebalance(now, g)
+			c.rebalance(now, g, "members left")
 		}
 		c.maybeBegin(now, g) // a round may have waited for a pending member that left
 		c.settle(g)
@@ -188,17 +190,21 @@ func (c *Core) Leave(now time.Time, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGrou
 
 // leave takes out one member, by its id or, as an administrator does, by its
 // instance alone.
-func (c *Core) leave(g *group, id string, instance *string) int16 {
-	if id == "" && instance != nil {
-		id = g.static[*instance]
+func (c *Core) leave(now time.Time, g *group, l *kmsg.LeaveGroupRequestMember) int16 {
+	id, what := l.MemberID, "by itself"
+	if id == "" && l.InstanceID != nil {
+		id, what = g.static[*l.InstanceID], "removed by its instance id"
 	}
-	if g.pending[id] != nil && instance == nil {
+	if g.pending[id] != nil {
 		c.forgetPending(g, id)
 		return none
 	}
-	if code := g.check(id, instance); code != none {
+	if code := g.check(id, l.InstanceID); code != none {
+		c.maybeFenced(now, g, code, id, l.InstanceID, "LeaveGroup")
 		return code
 	}
-	c.remove(g, g.byID[id])
+	m := g.byID[id]
+	c.remove(g, m)
+	c.noteMember(now, g, m, EventLeft, because(what, l.Reason))
 	return none
 }

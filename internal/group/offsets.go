@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ type offset struct {
 func (c *Core) Commit(now time.Time, req *kmsg.OffsetCommitRequest,
 	refuse func(t *kmsg.OffsetCommitRequestTopic, partition int32) int16) *kmsg.OffsetCommitResponse {
 	g, code := c.commitTo(req)
+	c.maybeFenced(now, g, code, req.MemberID, req.InstanceID, "OffsetCommit")
 	if code == none && req.Generation >= 0 {
 		// Commits are a sign of life, as heartbeats are.
 		c.touch(now, g, g.byID[req.MemberID])
@@ -307,9 +309,11 @@ func (c *Core) DropTopic(now time.Time, topic string) {
 		if len(g.offsets[topic]) == 0 {
 			continue
 		}
+		n := len(g.offsets[topic])
 		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
 			c.erase(g, topic, partition)
 		}
+		c.noteGroup(now, g, EventOffsetsDeleted, fmt.Sprintf("those of %s, with topic %s", plural(n, "partition"), topic))
 		c.expire(now, g)
 	}
 }
@@ -341,21 +345,27 @@ func (c *Core) expire(now time.Time, g *group) {
 		return
 	}
 	var next time.Time
+	expired := 0
 	for _, topic := range slices.Sorted(maps.Keys(g.offsets)) {
 		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
 			at := c.expiresAt(g, g.offsets[topic][partition])
 			if !at.After(now) {
 				c.erase(g, topic, partition)
+				expired++
 			} else if next.IsZero() || at.Before(next) {
 				next = at
 			}
 		}
+	}
+	if expired > 0 {
+		c.noteGroup(now, g, EventOffsetsExpired, "those of "+plural(expired, "partition"))
 	}
 	if len(g.offsets) == 0 {
 		next = g.since.Add(c.cfg.EmptyLinger)
 		if !next.After(now) && g.persisted && len(g.pending) == 0 {
 			c.record(groupKey(g.id), nil)
 			g.persisted = false
+			c.noteGroup(now, g, EventGroupDeleted, fmt.Sprintf("empty for %v, and without offsets", now.Sub(g.since)))
 		}
 		c.settle(g)
 		if c.groups[g.id] == nil {

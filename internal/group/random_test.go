@@ -374,6 +374,12 @@ func (w *world) checkGroup(g *group) {
 	for id := range g.pending {
 		held += pendingBytes(id)
 	}
+	if g.owned != nil {
+		held += g.owned.bytes
+		if g.state == Stable || g.state == Empty {
+			fail("%s, and what was owned before is kept", g.state)
+		}
+	}
 	for _, m := range g.members {
 		held += m.size()
 		for _, p := range m.protocols {

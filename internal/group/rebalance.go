@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -11,12 +12,17 @@ import (
 const retryJoin = time.Second
 
 // rebalance begins a new round, or lets one that is under way go on when the
-// last member has joined.
-func (c *Core) rebalance(now time.Time, g *group) {
+// last member has joined. why is for the timeline.
+func (c *Core) rebalance(now time.Time, g *group, why string) {
 	if g.state == PreparingRebalance {
 		c.maybeBegin(now, g)
 		return
 	}
+	c.noteGroup(now, g, EventRebalanceBegan, why)
+	if g.state != CompletingRebalance {
+		g.began = now
+	}
+	c.keepOwned(g)
 	if g.state == CompletingRebalance {
 		for _, m := range g.members {
 			m.assignment = nil
@@ -69,12 +75,16 @@ func (c *Core) joinTimeout(now time.Time, g *group) {
 // restart of their process costs no rebalance.
 func (c *Core) begin(now time.Time, g *group) {
 	c.timers.stop(&g.joinTimer)
+	within := g.rebalanceTimeout()
 	for _, m := range append([]*member(nil), g.members...) {
 		if m.join == nil && m.instance == nil {
 			c.remove(g, m)
+			e := m.event(now, g, EventTimedOut, fmt.Sprintf("did not join again within the rebalance timeout of %v", within))
+			e.Duration = now.Sub(g.began)
+			c.note(g, e)
 		}
 	}
-	if len(g.members) > 0 && !g.electLeader() {
+	if len(g.members) > 0 && !c.electLeader(now, g) {
 		c.timers.set(&g.joinTimer, now.Add(max(retryJoin, g.rebalanceTimeout())))
 		return
 	}
@@ -82,7 +92,9 @@ func (c *Core) begin(now time.Time, g *group) {
 	if len(g.members) == 0 {
 		g.state, g.protocol, g.leader = Empty, "", ""
 		g.since = now.Truncate(time.Millisecond)
+		c.forgetOwned(g)
 		c.persist(g)
+		c.noteGroup(now, g, EventEmpty, "nobody is left")
 		c.expire(now, g)
 		return
 	}
@@ -102,13 +114,14 @@ func (c *Core) begin(now time.Time, g *group) {
 
 // electLeader makes sure that the leader is one that has joined; false if
 // nobody has.
-func (g *group) electLeader() bool {
+func (c *Core) electLeader(now time.Time, g *group) bool {
 	if m := g.byID[g.leader]; m != nil && m.join != nil {
 		return true
 	}
 	for _, m := range g.members {
 		if m.join != nil {
 			g.leader = m.id
+			c.noteMember(now, g, m, EventLeaderElected, "the last leader did not join again")
 			return true
 		}
 	}
@@ -117,12 +130,14 @@ func (g *group) electLeader() bool {
 
 // syncTimeout removes the members that have not asked for their assignment.
 func (c *Core) syncTimeout(now time.Time, g *group) {
+	within := g.rebalanceTimeout()
 	for _, m := range append([]*member(nil), g.members...) {
 		if m.unsynced {
 			c.remove(g, m)
+			c.noteMember(now, g, m, EventTimedOut, fmt.Sprintf("did not ask for its assignment within %v", within))
 		}
 	}
-	c.rebalance(now, g)
+	c.rebalance(now, g, "members did not ask for their assignment")
 }
 
 // sessionTimeout removes a member that was not heard of. One that waits for an
@@ -131,14 +146,51 @@ func (c *Core) sessionTimeout(now time.Time, g *group, m *member) {
 	if !m.fresh && m.join != nil || m.sync != nil {
 		return
 	}
+	e := m.event(now, g, EventTimedOut, "")
+	if m.fresh {
+		e.Duration, e.Reason = newMemberTimeout, fmt.Sprintf("waited %v for its first generation", newMemberTimeout)
+	} else {
+		e.Duration, e.Reason = m.sessionTimeout, fmt.Sprintf("no heartbeat for its session timeout of %v", m.sessionTimeout)
+	}
 	c.remove(g, m)
-	c.rebalance(now, g)
+	e.Members = len(g.members)
+	c.note(g, e)
+	c.rebalance(now, g, "a member was not heard of any more")
+	c.endWait(now, g)
 }
 
 func (c *Core) pendingTimeout(now time.Time, g *group, id string) {
 	c.forgetPending(g, id)
-	c.maybeBegin(now, g)
+	c.endWait(now, g)
 	c.settle(g)
+}
+
+// endWait ends even the initial delay when somebody is given up on and all others
+// have joined, as Kafka has it.
+func (c *Core) endWait(now time.Time, g *group) {
+	if g.state == PreparingRebalance && g.allJoined() {
+		c.begin(now, g)
+	}
+}
+
+// becameStable ends a rebalance.
+func (c *Core) becameStable(now time.Time, g *group) {
+	g.state = Stable
+	moved := c.moved(g)
+	if m := g.byID[g.leader]; m != nil {
+		e := m.event(now, g, EventAssignmentComputed, fmt.Sprintf("by the leader, with %s", clip(g.protocol)))
+		e.Moved = moved
+		c.note(g, e)
+	}
+	c.note(g, Event{At: now, Kind: EventStable, Epoch: g.generation, Duration: now.Sub(g.began), Moved: moved,
+		Members: len(g.members), Reason: "all joined and the leader assigned"})
+}
+
+// maybeFenced notes a refusal when it is that of a fenced instance.
+func (c *Core) maybeFenced(now time.Time, g *group, code int16, id string, instance *string, request string) {
+	if code == fencedInstanceID {
+		c.noteFenced(now, g, id, *instance, request)
+	}
 }
 
 func (c *Core) forgetPending(g *group, id string) {
@@ -155,6 +207,7 @@ func (c *Core) armSession(now time.Time, m *member) {
 
 // remove takes a member out and tells it, if it waits.
 func (c *Core) remove(g *group, m *member) {
+	c.keepOwned(g)
 	c.answerParked(m, unknownMemberID)
 	c.timers.stop(&m.session)
 	c.unweigh(g, m)

@@ -84,11 +84,12 @@ func (c *Core) restore(g *group, v *kmsg.GroupMetadataValue) {
 // it was the broker that was away; what is empty goes on towards its expiry.
 func (c *Core) Ready(now time.Time) {
 	for _, g := range c.sorted() {
+		c.restarted(now, g)
 		for _, m := range g.members {
 			c.armSession(now, m)
 		}
 		if len(g.members) > c.cfg.MaxSize {
-			c.rebalance(now, g)
+			c.rebalance(now, g, "the group has more members than it may")
 		}
 		if g.state == Empty {
 			c.timers.set(&g.expiry, now) // looks for what has expired meanwhile

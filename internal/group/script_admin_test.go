@@ -36,13 +36,13 @@ func (s *script) deleteOffsets(a args) {
 	}
 }
 
-// timeline group: when, what, who, epoch, how long, how many
+// timeline group [last=n]: when, what, who, epoch, how long, how many
 func (s *script) timeline(a args) {
 	events, ok := s.core.Timeline(a.words[0])
 	if !ok {
 		s.printf("no timeline of %s", a.words[0])
 	}
-	for _, e := range events {
+	for _, e := range events[max(0, len(events)-a.num("last", maxEvents)):] {
 		var b strings.Builder
 		fmt.Fprintf(&b, "  +%v %s", e.At.Sub(time.UnixMilli(1_000_000)), e.Kind)
 		if e.Member != "" {

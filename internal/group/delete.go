@@ -53,18 +53,17 @@ func (c *Core) DeleteOffsets(now time.Time, req *kmsg.OffsetDeleteRequest,
 		resp.ErrorCode = nonEmptyGroup
 		return resp
 	}
-	deleted := 0
+	deleted, needed := 0, g.needed()
 	for _, t := range req.Topics {
 		rt := kmsg.NewOffsetDeleteResponseTopic()
 		rt.Topic = t.Topic
-		kept := g.keepsOffsets(t.Topic)
 		for _, p := range t.Partitions {
 			rp := kmsg.NewOffsetDeleteResponseTopicPartition()
 			rp.Partition = p.Partition
 			switch {
 			case !exists(t.Topic, p.Partition):
 				rp.ErrorCode = unknownTopicOrPartition
-			case kept:
+			case needed(t.Topic):
 				rp.ErrorCode = groupSubscribedToTopic
 			case g.offsets[t.Topic][p.Partition] != nil:
 				c.erase(g, t.Topic, p.Partition)

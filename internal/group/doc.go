@@ -56,6 +56,6 @@
 // Groups of the next protocol (KIP-848) add record types beside the two here and a
 // second kind of membership beside classic; offsets are kept apart from membership
 // for that reason. Offsets of open transactions will stand beside the committed
-// ones of a group, and requireStable then asks for them. Offsets of topics that a
-// group with members no longer subscribes to are kept, not expired.
+// ones of a group, and requireStable then asks for them. Timelines are not in the
+// log: after a restart they begin anew.
 package group

@@ -73,7 +73,7 @@ func (c *Core) Commit(now time.Time, req *kmsg.OffsetCommitRequest,
 			c.commit(g, &list[i])
 		}
 	}
-	if g != nil && g.state == Empty {
+	if g != nil && (g.state == Empty || g.state == Stable && g.usesConsumerProtocol()) {
 		at := now.Add(c.cfg.OffsetsRetention)
 		if expires >= 0 && time.UnixMilli(expires).Before(at) {
 			at = time.UnixMilli(expires)
@@ -321,59 +321,4 @@ func (c *Core) DropTopic(now time.Time, topic string) {
 func (c *Core) erase(g *group, topic string, partition int32) {
 	g.clear(topic, partition)
 	c.record(offsetKey(g.id, topic, partition), nil)
-}
-
-// expiresAt is when an offset goes, as long as the group stays empty: KIP-211
-// counts from the moment the group became empty, and for a simple group from the
-// commit. A commit after the group became empty counts too (in Kafka it does not,
-// and an administrator's reset of an old group may be gone at once).
-func (c *Core) expiresAt(g *group, o *offset) time.Time {
-	if o.expires >= 0 {
-		return time.UnixMilli(o.expires)
-	}
-	from := time.UnixMilli(o.time)
-	if g.since.After(from) {
-		from = g.since
-	}
-	return from.Add(c.cfg.OffsetsRetention)
-}
-
-// expire removes what has expired of an empty group, and the group when nothing
-// is left of it; else it comes back when the next offset may have expired.
-func (c *Core) expire(now time.Time, g *group) {
-	if g.state != Empty {
-		return
-	}
-	var next time.Time
-	expired := 0
-	for _, topic := range slices.Sorted(maps.Keys(g.offsets)) {
-		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
-			at := c.expiresAt(g, g.offsets[topic][partition])
-			if !at.After(now) {
-				c.erase(g, topic, partition)
-				expired++
-			} else if next.IsZero() || at.Before(next) {
-				next = at
-			}
-		}
-	}
-	if expired > 0 {
-		c.noteGroup(now, g, EventOffsetsExpired, "those of "+plural(expired, "partition"))
-	}
-	if len(g.offsets) == 0 {
-		next = g.since.Add(c.cfg.EmptyLinger)
-		if !next.After(now) && g.persisted && len(g.pending) == 0 {
-			c.record(groupKey(g.id), nil)
-			g.persisted = false
-			c.noteGroup(now, g, EventGroupDeleted, fmt.Sprintf("empty for %v, and without offsets", now.Sub(g.since)))
-		}
-		c.settle(g)
-		if c.groups[g.id] == nil {
-			return
-		}
-		if !next.After(now) {
-			next = now.Add(c.cfg.EmptyLinger) // a member is about to come
-		}
-	}
-	c.timers.set(&g.expiry, next)
 }

@@ -176,6 +176,7 @@ func (c *Core) endWait(now time.Time, g *group) {
 // becameStable ends a rebalance.
 func (c *Core) becameStable(now time.Time, g *group) {
 	g.state = Stable
+	c.armExpiry(now, g)
 	moved := c.moved(g)
 	if m := g.byID[g.leader]; m != nil {
 		e := m.event(now, g, EventAssignmentComputed, fmt.Sprintf("by the leader, with %s", clip(g.protocol)))

@@ -91,6 +91,9 @@ func (c *Core) Ready(now time.Time) {
 		if len(g.members) > c.cfg.MaxSize {
 			c.rebalance(now, g, "the group has more members than it may")
 		}
+		if g.state == Stable {
+			c.armExpiry(now, g)
+		}
 		if g.state == Empty {
 			c.timers.set(&g.expiry, now) // looks for what has expired meanwhile
 		}

@@ -69,31 +69,32 @@ func (r *topicReader) partitions() []byte {
 // usesConsumerProtocol tells whether the members' metadata are subscriptions.
 func (g *group) usesConsumerProtocol() bool { return g.protocolType == consumerProtocol }
 
-// subscribed tells whether members are subscribed to a topic, and whether that is
-// known at all: it is of a group of consumers, unless the metadata of one cannot
-// be read, or the group has not agreed on a protocol yet.
-func (g *group) subscribed(topic string) (yes, known bool) {
-	if g.protocolType == "" || !g.usesConsumerProtocol() {
-		return false, false
+// subscriptions are the topics to which members are subscribed; false if that is
+// not known: it is of a group of consumers, unless the metadata of one cannot be
+// read, or the group has not agreed on a protocol yet.
+func (g *group) subscriptions() (map[string]bool, bool) {
+	if !g.usesConsumerProtocol() || len(g.members) > 0 && g.protocol == "" {
+		return nil, false
 	}
-	if len(g.members) > 0 && g.protocol == "" {
-		return false, false
-	}
+	topics := map[string]bool{}
 	for _, m := range g.members {
 		r := readTopics(m.metadata(g.protocol))
 		for name, ok := r.topic(); ok; name, ok = r.topic() {
-			yes = yes || string(name) == topic
+			if !topics[string(name)] {
+				topics[string(name)] = true
+			}
 		}
 		if r.bad {
-			return false, false
+			return nil, false
 		}
 	}
-	return yes, true
+	return topics, true
 }
 
-// keepsOffsets tells whether the offsets of a topic must stay because members
-// need them. When a group of consumers cannot be read it keeps them all.
-func (g *group) keepsOffsets(topic string) bool {
-	yes, known := g.subscribed(topic)
-	return yes || !known && g.usesConsumerProtocol()
+// needed is a test for topics whose offsets must stay because members need them. A
+// group of consumers that cannot be read needs them all.
+func (g *group) needed() func(topic string) bool {
+	topics, known := g.subscriptions()
+	unreadable := !known && g.usesConsumerProtocol()
+	return func(topic string) bool { return topics[topic] || unreadable }
 }

@@ -3,7 +3,6 @@ package broker
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,7 +45,8 @@ func (b *Broker) serveBackup(w http.ResponseWriter, r *http.Request) {
 
 // Restore makes the data directory dir, which must not exist or be empty, out of
 // an archive, and checks everything in it. What is not whole or damaged is
-// refused, and leaves a directory that does not open. A nil fsys is the operating
+// refused, and leaves a directory that does not open, and that another Restore
+// begins anew. A nil fsys is the operating
 // system's.
 func Restore(ctx context.Context, fsys vfs.FS, r io.Reader, dir string) (*CheckReport, error) {
 	if fsys == nil {
@@ -55,13 +55,18 @@ func Restore(ctx context.Context, fsys vfs.FS, r io.Reader, dir string) (*CheckR
 	if err := storage.Restore(ctx, fsys, r, dir); err != nil {
 		return nil, fmt.Errorf("restore %s: %w", dir, err)
 	}
-	report, err := Check(ctx, fsys, dir)
+	cfg := checkConfig(fsys, dir)
+	cfg.Restored = true
+	report, err := storage.Check(ctx, cfg)
 	if err == nil && len(report.Problems) > 0 {
 		p := report.Problems[0]
 		err = fmt.Errorf("%w: %d problems in it, the first in %s: %s", ErrArchive, len(report.Problems), p.File, p.Reason)
 	}
+	if err == nil {
+		err = storage.Finish(fsys, dir)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("restore %s: %w", dir, errors.Join(err, storage.Unrestore(fsys, dir)))
+		return nil, fmt.Errorf("restore %s: %w", dir, err)
 	}
 	return report, nil
 }

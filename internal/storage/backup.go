@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -173,12 +172,15 @@ var ErrArchive = errors.New("not a whole backup")
 var archivedLog = regexp.MustCompile(`^topics/[0-9a-f]{32}/[0-9]+-[0-9]{20}(-[0-9]+)?\.log$`)
 
 // Restore makes the data directory dir, which must not exist or be empty, out of
-// an archive that Backup wrote. Until all is durable the directory does not open.
-// Whoever calls it checks the result: the batches are not looked at.
-func Restore(ctx context.Context, fsys vfs.FS, r io.Reader, dir string) error {
-	if err := prepareEmpty(fsys, dir); err != nil {
+// an archive that Backup wrote; what another Restore left there that was broken
+// off is replaced. The directory does not open before Finish: whoever calls it
+// checks the result first, for the batches are not looked at.
+func Restore(ctx context.Context, fsys vfs.FS, r io.Reader, dir string) (err error) {
+	lock, err := beginDirectory(fsys, dir)
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	t := &restored{fs: fsys, dir: dir, sizes: map[string]int64{}, dirs: map[string]bool{}}
 	in := tar.NewReader(r)
 	for {
@@ -287,15 +289,6 @@ func (t *restored) finish() error {
 		}
 	}
 	return writeDurable(t.fs, filepath.Join(t.dir, "checkpoint"), t.checkpoint)
-}
-
-// Unrestore keeps a restored directory that turned out to be damaged from being
-// opened.
-func Unrestore(fsys vfs.FS, dir string) error {
-	if err := fsys.Remove(filepath.Join(dir, "checkpoint")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return fsys.SyncDir(dir)
 }
 
 // fileWriter writes a file from its start on.

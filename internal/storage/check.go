@@ -22,6 +22,8 @@ type CheckConfig struct {
 	Dir string
 	// Catalog reads the metadata log, whose records storage does not know.
 	Catalog Catalog
+	// Restored: the directory comes from Restore, and is not finished yet.
+	Restored bool
 }
 
 // Catalog folds the batches of the metadata log into the topics that exist.
@@ -123,6 +125,11 @@ func (c *checker) open() (io.Closer, error) {
 	if err := c.isDataDirectory(); err != nil {
 		return nil, err
 	}
+	if !c.cfg.Restored {
+		if err := checkFinished(c.cfg.FS, c.cfg.Dir); err != nil {
+			return nil, err
+		}
+	}
 	lock, err := c.cfg.FS.Lock(filepath.Join(c.cfg.Dir, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory %s: %w", c.cfg.Dir, err)
@@ -135,7 +142,7 @@ func (c *checker) open() (io.Closer, error) {
 
 // isDataDirectory keeps a mistyped path from getting a lock file.
 func (c *checker) isDataDirectory() error {
-	for _, name := range []string{"format", "checkpoint", "topics"} {
+	for _, name := range []string{"format", "checkpoint", "topics", unfinishedName} {
 		_, err := c.cfg.FS.Stat(filepath.Join(c.cfg.Dir, name))
 		if err == nil {
 			return nil

@@ -17,7 +17,7 @@ import (
 // out, which must not exist or be empty. Offsets stay what they were: a range
 // that is lost is filled with batches without records, so that no offset is ever
 // given twice. The copy is as after a clean stop. A salvage that was interrupted
-// leaves a directory that does not open.
+// leaves a directory that does not open, and that the next one begins anew.
 func Salvage(ctx context.Context, cfg CheckConfig, out string) (*CheckReport, error) {
 	c := &checker{cfg: cfg}
 	lock, err := c.open()
@@ -28,10 +28,12 @@ func Salvage(ctx context.Context, cfg CheckConfig, out string) (*CheckReport, er
 	return &c.report, errors.Join(err, lock.Close())
 }
 
-func (c *checker) salvage(ctx context.Context, out string) error {
-	if err := prepareEmpty(c.cfg.FS, out); err != nil {
+func (c *checker) salvage(ctx context.Context, out string) (err error) {
+	lock, err := beginDirectory(c.cfg.FS, out)
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	s := &salvager{fs: c.cfg.FS, dir: out}
 	if c.found != nil {
 		s.epoch = c.found.epoch
@@ -46,18 +48,6 @@ func (c *checker) salvage(ctx context.Context, out string) error {
 		}
 	}
 	return s.finish()
-}
-
-// prepareEmpty makes dir, and refuses one with something in it.
-func prepareEmpty(fsys vfs.FS, dir string) error {
-	names, err := fsys.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read %s: %w", dir, err)
-	}
-	if len(names) > 0 {
-		return fmt.Errorf("directory %s is not empty: %w", dir, fs.ErrExist)
-	}
-	return fsys.MkdirAll(filepath.Join(dir, "topics"))
 }
 
 // adopt finds logs of topics that the damaged metadata log does not tell of.
@@ -299,5 +289,8 @@ func (s *salvager) finish() error {
 	}
 	// A later epoch tells clients that they must look where their offsets stand.
 	c := &checkpoint{clean: true, epoch: s.epoch + 1}
-	return writeDurable(s.fs, filepath.Join(s.dir, "checkpoint"), encodeCheckpoint(c, records))
+	if err := writeDurable(s.fs, filepath.Join(s.dir, "checkpoint"), encodeCheckpoint(c, records)); err != nil {
+		return err
+	}
+	return Finish(s.fs, s.dir)
 }

@@ -90,6 +90,9 @@ func Open(cfg Config) (*Store, error) {
 }
 
 func (s *Store) open() error {
+	if err := checkFinished(s.cfg.FS, s.cfg.Dir); err != nil {
+		return err
+	}
 	if err := s.checkFormat(); err != nil {
 		return err
 	}

@@ -189,7 +189,7 @@ everything in it. DIR must not exist or be empty. ARCHIVE - is standard input.
 Start the broker on it with weir serve --data DIR.
 
 Exit codes: 0 DIR is complete, checked and on the disk; 1 it is not; 130 interrupted.
-Unless the code is 0 what is in DIR is not whole, and is to be removed.`,
+Unless the code is 0 no broker opens DIR; another restore into it begins anew.`,
 		Example: `  weir restore monday.tar ./weir-data
   zstd -dc monday.tar.zst | weir restore - ./weir-data`,
 		Args: positional(2, 2, "an archive and a directory"),
@@ -214,13 +214,13 @@ func (a *app) restore(ctx context.Context, name, dir string) error {
 	report, err := broker.Restore(ctx, nil, in, dir)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		a.notef("%s is not whole: remove it before another try", dir)
+		a.notef("%s is not whole, and no broker opens it: run weir restore again, or remove it", dir)
 		return ctx.Err()
 	case err == nil:
 		a.notef("%s: %d topics, %d good batches with %d bytes; start with weir serve --data %s", dir, report.Topics, report.Batches, report.Bytes, dir)
 		return nil
 	case errors.Is(err, broker.ErrArchive):
-		err = fmt.Errorf("%w; remove %s before another try", err, dir)
+		err = fmt.Errorf("%w; %s is not whole: restore another archive into it, or remove it", err, dir)
 	case errors.Is(err, fs.ErrExist):
 		err = fmt.Errorf("directory %s is not empty: name one that does not exist", dir)
 	}

@@ -254,8 +254,16 @@ func TestRestoreInterrupted(t *testing.T) {
 	if r := <-done; r.code != ExitInterrupted || !strings.Contains(r.errOut, dir+" is not whole") {
 		t.Errorf("code %d, said %q", r.code, r.errOut)
 	}
-	if _, err := broker.Open(t.Context(), broker.Config{Dir: dir}); err == nil {
-		t.Error("what was interrupted opens")
+	for _, args := range [][]string{{"serve", "--data", dir, "--listen", "localhost:0"}, {"fsck", dir}} {
+		if r := run(t.Context(), Env{}, args...); r.code != ExitFailed || !strings.Contains(r.errOut, dir) || !strings.Contains(r.errOut, "was broken off: run that again") {
+			t.Errorf("weir %v: code %d, said %q", args, r.code, r.errOut)
+		}
+	}
+	if r := run(t.Context(), Env{Stdin: strings.NewReader(whole)}, "restore", "-", dir); r.code != 0 {
+		t.Errorf("restored again: code %d, said %q", r.code, r.errOut)
+	}
+	if r := run(t.Context(), Env{}, "backup", "--data", dir, "-"); r.code != 0 || len(r.out) != len(whole) {
+		t.Errorf("backed up again: code %d, %d bytes of %d, said %q", r.code, len(r.out), len(whole), r.errOut)
 	}
 }
 

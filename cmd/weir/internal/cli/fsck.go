@@ -58,7 +58,7 @@ func (a *app) fsck(ctx context.Context, dir, out string) error {
 		report, err = broker.Salvage(ctx, nil, dir, out)
 	}
 	if out != "" && errors.Is(err, context.Canceled) {
-		a.notef("%s is not whole: remove it before another try", out)
+		a.notef("%s is not whole, and no broker opens it: run this again, or remove it", out)
 	}
 	if err != nil {
 		return explainCheck(dir, out, err)

@@ -21,26 +21,54 @@ var seed = flag.Int64("seed", 0, "run TestRandom with this seed only")
 // TestRandom lets clients that follow the protocol, and some that do not, loose
 // on a Core: they join, sync, beat, commit, leave, die and come back, static or
 // not, while time passes and the broker is killed now and then. What must hold is
-// in world.check and in the answers.
+// in world.check and in the answers: no partition has two owners in a generation.
+// In the end all follow the protocol, and every group must become stable. One
+// schedule in a hundred is long.
 func TestRandom(t *testing.T) {
-	seeds := 150
+	schedules, events := 10_000, map[EventKind]int{}
 	if testing.Short() {
-		seeds = 50
+		schedules = 1000
 	}
-	for s := int64(1); s <= int64(seeds); s++ {
+	for s := int64(1); s <= int64(schedules); s++ {
 		if *seed != 0 && s != *seed {
 			continue
 		}
 		w := newWorld(t, s)
-		for range 400 {
+		steps := 40
+		if s%100 == 0 {
+			steps = 400
+		}
+		for range steps {
 			w.step()
 			if t.Failed() {
 				t.Fatalf("replay with: go test ./internal/group -run TestRandom -seed %d", s)
 			}
 		}
+		w.converge()
 		w.finish()
+		for _, id := range []string{"g0", "g1"} {
+			list, _ := w.core.Timeline(id)
+			for _, e := range list {
+				events[e.Kind]++
+			}
+		}
 		if t.Failed() {
 			t.Fatalf("replay with: go test ./internal/group -run TestRandom -seed %d", s)
+		}
+	}
+	if *seed == 0 {
+		t.Logf("%d schedules; what the timelines tell of them: %v", schedules, events)
+		seldom(t, events)
+	}
+}
+
+// seldom fails if the schedules did not come upon something that they should.
+func seldom(t *testing.T, events map[EventKind]int) {
+	for _, kind := range []EventKind{EventJoined, EventRejoined, EventReplaced, EventLeft, EventTimedOut, EventFenced,
+		EventSubscriptionChanged, EventRebalanceBegan, EventLeaderElected, EventAssignmentComputed, EventStable,
+		EventEmpty, EventRestarted, EventOffsetsDeleted, EventOffsetsExpired, EventGroupDeleted} {
+		if events[kind] < 10 {
+			t.Errorf("of all schedules only %d came upon %q", events[kind], kind)
 		}
 	}
 }
@@ -54,6 +82,8 @@ type actor struct {
 	gen      int32
 	leads    []string // members to assign to, if it leads
 	stable   bool     // has its assignment
+	orderly  bool     // supports all protocols
+	refused  bool     // there is no room for it
 }
 
 type asked struct {
@@ -126,7 +156,10 @@ func (w *world) step() {
 		w.pass(time.Duration(w.r.Intn(12_000)) * time.Millisecond)
 	}
 	w.drain()
-	w.check()
+	w.checkGroups()
+	if w.r.Intn(8) == 0 {
+		w.check()
+	}
 }
 
 func (w *world) ask(a *actor, join bool) Token {
@@ -140,9 +173,14 @@ func (w *world) join(a *actor) {
 	req.Version = int16(w.r.Intn(10))
 	req.Group, req.MemberID, req.InstanceID, req.ProtocolType = a.group, a.id, a.instance, "consumer"
 	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 10_000, int32(w.r.Intn(30_000))
-	for _, name := range [][]string{{"range"}, {"range", "rr"}, {"rr", "range"}, {"rr"}}[w.r.Intn(4)] {
+	names := [][]string{{"range"}, {"range", "rr"}, {"rr", "range"}, {"rr"}}[w.r.Intn(4)]
+	metadata := subscription([]string{"[t]", "[t+u]", "[t]", "none"}[w.r.Intn(4)])
+	if a.orderly {
+		names, metadata = []string{"range", "rr"}, subscription("[t]")
+	}
+	for _, name := range names {
 		p := kmsg.NewJoinGroupRequestProtocol()
-		p.Name, p.Metadata = name, []byte{byte(w.r.Intn(2))}
+		p.Name, p.Metadata = name, metadata
 		req.Protocols = append(req.Protocols, p)
 	}
 	w.core.Join(w.now, w.ask(a, true), Client{a.name, "/h"}, req)
@@ -153,11 +191,27 @@ func (w *world) sync(a *actor) {
 	req.Group, req.MemberID, req.InstanceID, req.Generation = a.group, a.id, a.instance, a.gen
 	for i, id := range a.leads {
 		ra := kmsg.NewSyncGroupRequestGroupAssignment()
-		ra.MemberID, ra.MemberAssignment = id, fmt.Appendf(nil, "%d:p%d", a.gen, i)
+		ra.MemberID, ra.MemberAssignment = id, w.share(a.gen, i, len(a.leads))
 		req.GroupAssignment = append(req.GroupAssignment, ra)
 	}
 	w.core.Sync(w.now, w.ask(a, false), req)
 }
+
+// share is what one of n members gets of topic t. The generation is in it as user
+// data, so that one that is given out in another generation is seen.
+func (w *world) share(gen int32, i, n int) []byte {
+	as := kmsg.NewConsumerMemberAssignment()
+	t := kmsg.NewConsumerMemberAssignmentTopic()
+	t.Topic = "t"
+	for p := int32(i); p < parts; p += int32(n) {
+		t.Partitions = append(t.Partitions, p)
+	}
+	as.Topics, as.UserData = append(as.Topics, t), []byte(strconv.Itoa(int(gen)))
+	return as.AppendTo(nil)
+}
+
+// parts is how many partitions topic t has.
+const parts = 6
 
 func (w *world) heartbeat(a *actor) {
 	req := kmsg.NewPtrHeartbeatRequest()
@@ -167,6 +221,7 @@ func (w *world) heartbeat(a *actor) {
 
 // failed is what a client does about an error.
 func (w *world) failed(a *actor, code int16) {
+	a.refused = a.refused || code == groupMaxSizeReached
 	switch code {
 	case unknownMemberID, fencedInstanceID, groupMaxSizeReached:
 		a.id, a.gen, a.stable, a.leads = "", -1, false, nil
@@ -244,6 +299,7 @@ func (w *world) drain() {
 			w.t.Fatal(err)
 		} else if !e.isOffset && e.value == nil {
 			delete(w.gens, e.group)
+			maps.DeleteFunc(w.owners, func(key, _ string) bool { return strings.HasPrefix(key, e.group+"/") })
 		} else if e.isOffset && e.offset == nil {
 			delete(w.offsets[e.group], strconv.Itoa(int(e.partition)))
 		}
@@ -276,7 +332,7 @@ func (w *world) joined(a *actor, resp *kmsg.JoinGroupResponse) {
 		w.t.Errorf("group %s: generation %d after %d", a.group, resp.Generation, w.gens[a.group])
 	}
 	w.gens[a.group] = resp.Generation
-	a.id, a.gen, a.leads = resp.MemberID, resp.Generation, nil
+	a.id, a.gen, a.leads, a.stable = resp.MemberID, resp.Generation, nil, false
 	if resp.LeaderID == resp.MemberID && !resp.SkipAssignment {
 		for _, m := range resp.Members {
 			a.leads = append(a.leads, m.MemberID)
@@ -297,7 +353,11 @@ func (w *world) synced(q asked, resp *kmsg.SyncGroupResponse) {
 	if len(resp.MemberAssignment) == 0 {
 		return
 	}
-	gen, part, _ := strings.Cut(string(resp.MemberAssignment), ":")
+	var as kmsg.ConsumerMemberAssignment
+	if err := as.ReadFrom(resp.MemberAssignment); err != nil || len(as.Topics) != 1 {
+		w.t.Fatalf("group %s: assignment %q: %v", q.a.group, resp.MemberAssignment, err)
+	}
+	gen := string(as.UserData)
 	if gen != strconv.Itoa(int(q.gen)) {
 		w.t.Errorf("group %s: assignment %q for generation %d", q.a.group, resp.MemberAssignment, q.gen)
 	}
@@ -305,11 +365,14 @@ func (w *world) synced(q asked, resp *kmsg.SyncGroupResponse) {
 	if q.a.instance != nil {
 		owner = *q.a.instance // its process may have been replaced, and inherits
 	}
-	key := q.a.group + "/" + gen + "/" + part
-	if w.owners[key] != "" && w.owners[key] != owner {
-		w.t.Errorf("%s is owned by %s and by %s", key, w.owners[key], owner)
+	for _, part := range as.Topics[0].Partitions {
+		key := fmt.Sprintf("%s/%s/%d", q.a.group, gen, part)
+		if w.owners[key] != "" && w.owners[key] != owner {
+			w.t.Errorf("%s is owned by %s and by %s", key, w.owners[key], owner)
+		}
+		w.owners[key] = owner
 	}
-	w.owners[key] = owner
+	q.a.stable = q.gen == q.a.gen
 }
 
 // check compares the Core with what replaying its records gives, with what was
@@ -322,10 +385,7 @@ func (w *world) check() {
 			w.t.Fatal(err)
 		}
 	}
-	held := int64(0)
 	for _, g := range w.core.sorted() {
-		w.checkGroup(g)
-		held += g.held
 		if !g.persisted && len(g.offsets) == 0 {
 			continue
 		}
@@ -343,9 +403,6 @@ func (w *world) check() {
 			}
 		}
 	}
-	if held != w.core.Held() {
-		w.t.Errorf("%d bytes are counted, the groups hold %d", w.core.Held(), held)
-	}
 	for id, offsets := range w.offsets {
 		for partition, at := range offsets {
 			n, _ := strconv.Atoi(partition)
@@ -354,6 +411,18 @@ func (w *world) check() {
 				w.t.Errorf("group %s: offset %d of partition %d is gone", id, at, n)
 			}
 		}
+	}
+}
+
+// checkGroups checks every group for itself, and what is counted over all.
+func (w *world) checkGroups() {
+	held := int64(0)
+	for _, g := range w.core.sorted() {
+		w.checkGroup(g)
+		held += g.held
+	}
+	if held != w.core.Held() {
+		w.t.Errorf("%d bytes are counted, the groups hold %d", w.core.Held(), held)
 	}
 }
 
@@ -427,6 +496,71 @@ func flatMembers(g *group) []string {
 			m.sessionTimeout, m.rebalanceTimeout, m.metadata(g.protocol), m.assignment))
 	}
 	return flat
+}
+
+// converge has all processes follow the protocol, but for the second one of an
+// instance, which dies. Then every group becomes stable, and each partition has one
+// owner.
+func (w *world) converge() {
+	for i, a := range w.actors {
+		a.orderly = i != 6
+	}
+	for range 50 {
+		for _, a := range w.actors {
+			if a.orderly {
+				w.follow(a)
+				w.drain()
+			}
+		}
+		w.pass(3 * time.Second)
+		w.drain()
+	}
+	w.check()
+	owners := map[string]int{}
+	for _, a := range w.actors {
+		if a.orderly && !a.refused && !a.stable {
+			w.t.Errorf("%s of group %s has no assignment in the end", a.name, a.group)
+		}
+		if g := w.core.groups[a.group]; a.orderly && a.refused && len(g.members) < w.cfg.MaxSize {
+			w.t.Errorf("%s was refused by group %s with %d members", a.name, a.group, len(g.members))
+		}
+	}
+	for _, g := range w.core.sorted() {
+		if g.state != Stable {
+			w.t.Errorf("group %s is %s in the end, with %d members", g.id, g.state, len(g.members))
+		}
+		for _, m := range g.members {
+			r := readTopics(m.assignment)
+			r.topic()
+			for b := r.partitions(); len(b) >= 4; b = b[4:] {
+				owners[fmt.Sprintf("%s/%d", g.id, b[3])]++
+			}
+		}
+		for p := range parts {
+			if n := owners[fmt.Sprintf("%s/%d", g.id, p)]; n != 1 {
+				w.t.Errorf("partition %d of group %s has %d owners in the end", p, g.id, n)
+			}
+		}
+	}
+}
+
+// follow does what a client does next.
+func (w *world) follow(a *actor) {
+	for _, q := range w.asked {
+		if q.a == a {
+			return // it waits
+		}
+	}
+	a.refused = false
+	switch {
+	case a.stable:
+		w.heartbeat(a)
+	case a.gen >= 0 && w.core.groups[a.group] != nil && w.core.groups[a.group].state != PreparingRebalance &&
+		w.core.groups[a.group].generation == a.gen:
+		w.sync(a)
+	default:
+		w.join(a)
+	}
 }
 
 // finish lets time run until nothing waits: by then all must have been answered.

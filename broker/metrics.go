@@ -59,6 +59,7 @@ func counters(name, help string, labels ...string) *prometheus.CounterVec {
 // complete adds what needs the opened broker.
 func (m *metrics) complete(b *Broker) {
 	m.registry.MustRegister(gauges(b)...)
+	m.registry.MustRegister(compaction(b.store)...)
 	m.registry.MustRegister(newGroupMetrics(b.coordinator))
 	m.timeRequests(b.apis)
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -72,15 +73,19 @@ func (r *retention) look() {
 	}
 }
 
+// lookAt goes over a topic. A partition that cannot be looked at, as its log is
+// damaged, keeps no other waiting.
 func (r *retention) lookAt(t *topic) error {
 	m := r.metadata
 	rules := storage.Retention{Millis: t.config.RetentionMillis, Bytes: t.config.RetentionBytes}
 	var starts []meta.LogStart
+	var first error
 	for n, log := range t.partitions {
 		start, ok, err := log.Expired(rules, m.now())
-		if err != nil {
+		if errors.Is(err, storage.ErrStorage) {
 			return err
 		}
+		first = cmp.Or(first, err)
 		if ok {
 			starts = append(starts, meta.LogStart{Partition: int32(n), Offset: start})
 		}
@@ -91,7 +96,7 @@ func (r *retention) lookAt(t *topic) error {
 			starts = nil
 		}
 	}
-	return nil
+	return first
 }
 
 // moveStarts makes the new log starts of some partitions durable, then moves
@@ -106,14 +111,15 @@ func (m *metadata) moveStarts(ctx context.Context, t *topic, starts []meta.LogSt
 	if err := m.store.Wait(context.WithoutCancel(ctx), lsn, storage.Durable); err != nil {
 		return err
 	}
+	var first error
 	for _, s := range starts {
 		dropped, err := t.partition(s.Partition).SetStart(s.Offset)
-		if err != nil && !errors.Is(err, storage.ErrDeleted) {
-			return err
+		if !errors.Is(err, storage.ErrDeleted) {
+			first = cmp.Or(first, err)
 		}
 		t.metrics.deleted.Add(float64(dropped))
 	}
-	return nil
+	return first
 }
 
 // tellStarts commits the record of new log starts.

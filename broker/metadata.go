@@ -353,8 +353,8 @@ func (m *metadata) ensureInternalTopic(ctx context.Context, name string, partiti
 	return t, lsn, err
 }
 
-// remove deletes a topic, with its committed offsets in the same act. Its files
-// go when the deletion is durable.
+// remove deletes a topic, with its committed offsets in the same act unless they
+// are too many for one frame. Its files go when the deletion is durable.
 func (m *metadata) remove(ctx context.Context, t *meta.Topic) (storage.LSN, error) {
 	if err := m.begin(ctx); err != nil {
 		return 0, err
@@ -364,7 +364,16 @@ func (m *metadata) remove(ctx context.Context, t *meta.Topic) (storage.LSN, erro
 		return m.lsn(), errNoTopic
 	}
 	commit := func(tombstones []storage.Append) (storage.LSN, error) {
-		img, lsn, err := m.change(ctx, tombstones, meta.TopicDeletedRecord{Name: t.Name, ID: t.ID})
+		deleted := meta.TopicDeletedRecord{Name: t.Name, ID: t.ID}
+		img, lsn, err := m.change(ctx, tombstones, deleted)
+		if errors.Is(err, batch.ErrTooLarge) {
+			// More offsets than one frame can forget. They go first: a failure in
+			// between leaves the topic, whose deletion nobody was told of, and never
+			// an offset that a new topic of the same name would begin with.
+			if err = m.commitEach(ctx, tombstones); err == nil {
+				img, lsn, err = m.change(ctx, nil, deleted)
+			}
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -379,6 +388,23 @@ func (m *metadata) remove(ctx context.Context, t *meta.Topic) (storage.LSN, erro
 	}
 	m.reaper.Go(func() { m.reap(t, lsn) })
 	return lsn, nil
+}
+
+// commitEach commits batch by batch what is too large for one frame.
+func (m *metadata) commitEach(ctx context.Context, appends []storage.Append) error {
+	for _, a := range appends {
+		for rest := []byte(a.Batches); len(rest) > 0; {
+			one, more, err := batch.Split(rest)
+			if err != nil {
+				return err
+			}
+			if _, err := m.store.Commit(ctx, []storage.Append{{Partition: a.Partition, Batches: one}}); err != nil {
+				return fmt.Errorf("commit in pieces: %w", err)
+			}
+			rest = more
+		}
+	}
+	return nil
 }
 
 var errNoTopic = errors.New("topic does not exist")

@@ -22,6 +22,9 @@ func (s *Store) checkFormat() error {
 	name := filepath.Join(s.cfg.Dir, "format")
 	b, err := readWhole(s.cfg.FS, name)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := s.cfg.FS.Stat(filepath.Join(s.cfg.Dir, "checkpoint")); err == nil {
+			return &CorruptError{File: name, Offset: -1, Reason: "it is missing, though there is a checkpoint"}
+		}
 		return writeDurable(s.cfg.FS, name, fmt.Appendf(nil, "weir data %d\n", formatVersion))
 	}
 	if err != nil {

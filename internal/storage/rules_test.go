@@ -632,6 +632,27 @@ func TestMissingCheckpointIsRefused(t *testing.T) {
 	}
 }
 
+// TestMissingFormatIsRefused: without it, data of a newer version would be taken
+// for that of this one.
+func TestMissingFormatIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg := smallConfig(fs)
+	s := mustOpen(t, cfg, orders)
+	put(t, s, s.Partition(ordersID, 0), text(1, "x"))
+	mustClose(t, s)
+	name := filepath.Join("data", "format")
+	if err := fs.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	var c *CorruptError
+	if _, err := Open(cfg); !errors.As(err, &c) || c.File != name {
+		t.Errorf("Open: %v", err)
+	}
+	if _, err := fs.Stat(name); err == nil {
+		t.Error("the refusal has made it anew")
+	}
+}
+
 // TestMissingJournalFileIsRefused: whichever file of the journal goes after a
 // crash, the newest one too, a start and a check tell; after a clean stop none is
 // needed.

@@ -14,8 +14,11 @@ import (
 // its files would be mixed with the broker's, and be in danger from then on. What
 // else is wrong with the directory is told when it is opened.
 func checkForeign(dir string) error {
-	if _, err := os.Lstat(filepath.Join(dir, "format")); err == nil || !errors.Is(err, os.ErrNotExist) {
-		return nil
+	// Any of these is the broker's: what is missing beside it is told by the broker.
+	for _, own := range []string{"format", "checkpoint", "unfinished"} {
+		if _, err := os.Lstat(filepath.Join(dir, own)); err == nil || !errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
 	}
 	f, err := os.Open(dir)
 	if err != nil {

@@ -19,6 +19,7 @@ func TestServeRefusesForeignDirectory(t *testing.T) {
 		says  string // "": may be used
 	}{
 		{"", ""}, {"lost+found", ""}, {"lock format.tmp", ""}, {"format photos letters", ""},
+		{"checkpoint topics", ""}, {"lock topics unfinished", ""},
 		{"photos letters notes", "(it holds letters, notes, ...): choose an empty directory with --data"},
 		{"lost+found photos", "(it holds photos)"},
 	} {

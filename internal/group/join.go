@@ -77,7 +77,7 @@ func tooLong(req *kmsg.JoinGroupRequest) bool {
 // hasRoom tells whether the group may grow by the sender. While members join,
 // those of the last generation that have not come back do not count.
 func (c *Core) hasRoom(g *group, req *kmsg.JoinGroupRequest) bool {
-	if req.MemberID == "" && len(g.pending) >= c.cfg.MaxSize {
+	if givesID(req) && len(g.pending) >= c.cfg.MaxSize {
 		return false
 	}
 	m := g.byID[req.MemberID]
@@ -89,6 +89,11 @@ func (c *Core) hasRoom(g *group, req *kmsg.JoinGroupRequest) bool {
 		return m != nil || replaces || len(g.members) < c.cfg.MaxSize
 	}
 	return true
+}
+
+// givesID tells whether the answer to a join is an id to join with (KIP-394).
+func givesID(req *kmsg.JoinGroupRequest) bool {
+	return req.MemberID == "" && req.InstanceID == nil && req.Version >= 4
 }
 
 // evict removes a member of the last generation that came back too late.
@@ -120,7 +125,7 @@ func (c *Core) joinNew(g *group, j *join) {
 	switch {
 	case j.req.InstanceID != nil && g.static[*j.req.InstanceID] != "":
 		c.replaceStatic(g, g.byID[g.static[*j.req.InstanceID]], id, j)
-	case j.req.InstanceID == nil && j.version >= 4:
+	case givesID(j.req):
 		// KIP-394: a client that never comes back with its id costs an id, not a
 		// member that all others wait for.
 		t := &timer{fire: func(now time.Time) { c.pendingTimeout(now, g, id) }}

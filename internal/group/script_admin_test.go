@@ -18,7 +18,7 @@ func (s *script) deleteOffsets(a args) {
 	req := kmsg.NewPtrOffsetDeleteRequest()
 	req.Group = a.words[0]
 	for _, w := range a.words[1:] {
-		topic, partition, _ := strings.Cut(w, "/")
+		topic, partition := cutPlace(w)
 		p := kmsg.NewOffsetDeleteRequestTopicPartition()
 		p.Partition = int32(atoi(partition))
 		t := kmsg.NewOffsetDeleteRequestTopic()
@@ -87,10 +87,10 @@ func assignment(what string) []byte {
 	}
 	m := kmsg.NewConsumerMemberAssignment()
 	for _, tp := range strings.Split(strings.TrimSuffix(list, "]"), "+") {
-		topic, partition, ok := strings.Cut(tp, "/")
-		if !ok {
+		if tp == "" {
 			continue
 		}
+		topic, partition := cutPlace(tp)
 		t := kmsg.NewConsumerMemberAssignmentTopic()
 		t.Topic, t.Partitions = topic, []int32{int32(atoi(partition))}
 		m.Topics = append(m.Topics, t)

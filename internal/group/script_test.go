@@ -90,8 +90,12 @@ type client struct {
 	name, group, id string
 	generation      int32
 	instance        *string
-	protocols       string // of its last join
+	asks, said      wish // in its last join, and in the last one that was not refused
 }
+
+// wish is what a client joins with; what a join of a script leaves out is as the
+// client said it before.
+type wish struct{ protocols, kind, session, rebalance string }
 
 type script struct {
 	t       *testing.T
@@ -201,10 +205,13 @@ func (s *script) join(a args) {
 	req := kmsg.NewPtrJoinGroupRequest()
 	req.Version = int16(a.num("v", 9))
 	req.Group, req.MemberID, req.InstanceID = cl.group, a.str("id", cl.id), cl.instance
-	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = a.ms("session", "10s"), a.ms("rebalance", "60s")
-	req.ProtocolType = a.str("type", "consumer")
-	cl.protocols = a.str("protocols", cmp.Or(cl.protocols, "range:"+cl.name))
-	for _, p := range strings.Split(cl.protocols, ",") {
+	cl.asks = wish{
+		a.str("protocols", cmp.Or(cl.said.protocols, "range:"+cl.name)), a.str("type", cmp.Or(cl.said.kind, "consumer")),
+		a.str("session", cmp.Or(cl.said.session, "10s")), a.str("rebalance", cmp.Or(cl.said.rebalance, "60s")),
+	}
+	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = a.ms("session", cl.asks.session), a.ms("rebalance", cl.asks.rebalance)
+	req.ProtocolType = cl.asks.kind
+	for _, p := range strings.Split(cl.asks.protocols, ",") {
 		if p == "" {
 			continue
 		}
@@ -287,7 +294,7 @@ func (s *script) commit(a args) {
 	}
 	for _, w := range a.words[1:] {
 		tp, at, _ := strings.Cut(w, "=")
-		topic, partition, _ := strings.Cut(tp, "/")
+		topic, partition := cutPlace(tp)
 		p := kmsg.NewOffsetCommitRequestTopicPartition()
 		p.Partition, p.Offset = int32(atoi(partition)), int64(atoi(at))
 		if a.has("meta") {
@@ -311,6 +318,12 @@ func (s *script) commit(a args) {
 			s.printf("%s commit %s/%d: %s", cl.name, t.Topic, p.Partition, code(p.ErrorCode))
 		}
 	}
+}
+
+// cutPlace reads topic/0.
+func cutPlace(w string) (topic, partition string) {
+	i := strings.LastIndexByte(w, '/')
+	return w[:i], w[i+1:]
 }
 
 func topicID(name string) (id [16]byte) { copy(id[:], name); return id }
@@ -339,7 +352,7 @@ func (s *script) fetch(a args) {
 		if w == "*" {
 			continue
 		}
-		topic, partition, _ := strings.Cut(w, "/")
+		topic, partition := cutPlace(w)
 		t := kmsg.NewOffsetFetchRequestGroupTopic()
 		t.Topic, t.Partitions = topic, []int32{int32(atoi(partition))}
 		req.Topics = append(req.Topics, t)
@@ -468,12 +481,12 @@ func (s *script) drain() {
 func (s *script) joined(cl *client, resp *kmsg.JoinGroupResponse) {
 	if resp.ErrorCode != 0 {
 		if resp.ErrorCode == memberIDRequired {
-			cl.id = resp.MemberID
+			cl.id, cl.said = resp.MemberID, cl.asks
 		}
 		s.printf("%s join: %s id=%s", cl.name, code(resp.ErrorCode), resp.MemberID)
 		return
 	}
-	cl.id, cl.generation = resp.MemberID, resp.Generation
+	cl.id, cl.generation, cl.said = resp.MemberID, resp.Generation, cl.asks
 	var members []string
 	for _, m := range resp.Members {
 		members = append(members, fmt.Sprintf("%s%s:%s", m.MemberID, instance(m.InstanceID), words(m.ProtocolMetadata)))

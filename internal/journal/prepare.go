@@ -15,7 +15,7 @@ import (
 const zeroChunk = 1 << 20
 
 // prepare recycles released files and makes spares, off the writer's path. It
-// is the only goroutine that removes files.
+// is the only goroutine that removes files once the journal has started.
 func (j *Journal) prepare() {
 	for {
 		select {
@@ -84,6 +84,21 @@ func (j *Journal) takeReleased() []uint64 {
 	out := slices.Clone(j.mu.files[:n])
 	j.mu.files = slices.Delete(j.mu.files, 0, n)
 	return out
+}
+
+// FreeSpares removes the files that wait to be used, for a full disk, and says
+// whether there were any. It is for the time before Start.
+func (j *Journal) FreeSpares() (bool, error) {
+	j.mu.Lock()
+	spares := j.mu.spares
+	j.mu.spares = nil
+	j.mu.Unlock()
+	for i, s := range spares {
+		if err := j.cfg.FS.Remove(s.path); err != nil {
+			return i > 0, fmt.Errorf("free spare journal file: %w", err)
+		}
+	}
+	return len(spares) > 0, nil
 }
 
 func (j *Journal) addSpare(s spare) bool {

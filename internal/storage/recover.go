@@ -525,7 +525,7 @@ func (p *Partition) redo(b []byte) error {
 	}
 	p.staged = staged{batches: b, base: base, next: next}
 	err := p.write()
-	if err != nil && noSpace(err) && p.store.space.met() {
+	for err != nil && noSpace(err) && p.store.makeRoom() {
 		err = p.write()
 	}
 	if err != nil {

@@ -25,6 +25,19 @@ func (s *Store) Writable() error {
 // need be none. Without it appends are refused until there is space.
 func (s *Store) ReserveStands() bool { return !errors.Is(s.Writable(), ErrNoSpace) }
 
+// makeRoom gives back what a start on a full disk can do without, and says whether
+// there was anything: first the reserve, then journal files that wait to be used.
+func (s *Store) makeRoom() bool {
+	if s.space.met() {
+		return true
+	}
+	freed, err := s.j.FreeSpares()
+	if err != nil {
+		s.cfg.Logger.Error("cannot free spare journal files", "error", err)
+	}
+	return freed
+}
+
 // resume begins, as soon as there is space, the life that a start on a full disk
 // could not begin. It is part of the goroutine of checkpoints, so that no
 // checkpoint is written at the same time. False ends that goroutine.

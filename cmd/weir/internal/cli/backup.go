@@ -153,7 +153,11 @@ func fetchBackup(ctx context.Context, admin string, w io.Writer) error {
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
-		return fmt.Errorf("the broker at %s refuses: %s: %s", admin, response.Status, strings.TrimSpace(string(text)))
+		err := fmt.Errorf("the broker at %s refuses: %s: %s", admin, response.Status, strings.TrimSpace(string(text)))
+		if response.StatusCode == http.StatusServiceUnavailable { // it stops, or its storage has failed
+			err = fmt.Errorf("%w: once it has ended, archive its directory with --data", err)
+		}
+		return err
 	}
 	if _, err := io.Copy(w, response.Body); err != nil {
 		return &exitError{ExitFailed, fmt.Errorf("the backup broke off; the log of the broker at %s says why: %w", admin, err)}

@@ -211,6 +211,19 @@ func TestBackupBrokenOff(t *testing.T) {
 	}
 }
 
+// TestBackupRefused: a broker whose storage has failed says so, and what can be
+// done is told.
+func TestBackupRefused(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "storage failed: input/output error", http.StatusServiceUnavailable)
+	}))
+	defer server.Close()
+	r := run(t.Context(), Env{}, "backup", "--admin", strings.TrimPrefix(server.URL, "http://"), filepath.Join(t.TempDir(), "archive"))
+	if r.code != ExitFailed || !strings.Contains(r.errOut, "storage failed: input/output error: once it has ended, archive its directory with --data") {
+		t.Errorf("code %d, said %q", r.code, r.errOut)
+	}
+}
+
 // TestBackupInterrupted: Ctrl-C is 130, and leaves nothing under the archive's name.
 func TestBackupInterrupted(t *testing.T) {
 	dir, _ := filled(t)

@@ -73,3 +73,17 @@ func readFrom(p *Partition, from, end int64) error {
 	_, err = e.ReadAt(make([]byte, e.Len()), 0)
 	return err
 }
+
+// TestCorruptErrorTellsItsPlace: as much of it as is known, and no more.
+func TestCorruptErrorTellsItsPlace(t *testing.T) {
+	for want, e := range map[string]CorruptError{
+		"corrupt data in f at byte 7 (offset 3): why": {File: "f", Position: 7, Offset: 3, Reason: "why"},
+		"corrupt data in f at byte 0 (offset 0): why": {File: "f", Reason: "why"},
+		"corrupt data in f at byte 7: why":            {File: "f", Position: 7, Offset: -1, Reason: "why"},
+		"corrupt data in f: why":                      {File: "f", Offset: -1, Reason: "why"},
+	} {
+		if got := e.Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -146,7 +146,13 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("corrupt data in %s at byte %d (offset %d): %s", e.File, e.Position, e.Offset, e.Reason)
+	switch {
+	case e.Offset >= 0:
+		return fmt.Sprintf("corrupt data in %s at byte %d (offset %d): %s", e.File, e.Position, e.Offset, e.Reason)
+	case e.Position > 0:
+		return fmt.Sprintf("corrupt data in %s at byte %d: %s", e.File, e.Position, e.Reason)
+	}
+	return fmt.Sprintf("corrupt data in %s: %s", e.File, e.Reason) // as a whole
 }
 
 // FormatError refuses a data directory of a newer weir.

@@ -578,6 +578,7 @@ func (w *world) finish() {
 	if _, ok := w.core.Deadline(); ok {
 		w.t.Error("a timer is left in the end")
 	}
+	checkHistory(w.t, w.core)
 	// Every key of the log ends with a tombstone.
 	last := map[string][]byte{}
 	for _, r := range w.log {

@@ -38,6 +38,19 @@
 //  7. What members sent is counted, by group and over all Cores; a join or an
 //     assignment for which there is no room changes nothing.
 //  8. Equal inputs give equal outputs: no map order, clock or randomness leaks.
+//  9. Offsets expire only when no member needs them: those of an empty group, and in
+//     a stable group of consumers those of topics that nobody subscribes to. Where
+//     the broker cannot read what members want, it keeps all.
+//  10. Timelines take a bounded amount of memory, whatever clients do, and nothing
+//     depends on them.
+//
+// # Why did it rebalance
+//
+// Every step that changes a group notes an Event: who, when, why, and when a
+// rebalance ends how long it took and how many partitions moved. Timeline tells the
+// last hundred. The metadata and assignments of consumers are read for that, and
+// for what expires, as far as all versions of their protocol begin alike; all other
+// bytes of clients pass through unread.
 //
 // # Who calls what
 //

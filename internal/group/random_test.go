@@ -62,6 +62,25 @@ func TestRandom(t *testing.T) {
 	}
 }
 
+// TestEqualInputs: the same schedule gives the same records, answers and events.
+func TestEqualInputs(t *testing.T) {
+	run := func(seed int64) ([]Record, []Event) {
+		w := newWorld(t, seed)
+		for range 300 {
+			w.step()
+		}
+		events, _ := w.core.Timeline("g0")
+		return w.log, events
+	}
+	for seed := int64(1); seed <= 20; seed++ {
+		log, events := run(seed)
+		log2, events2 := run(seed)
+		if d := cmp.Diff(log, log2) + cmp.Diff(events, events2); d != "" {
+			t.Fatalf("seed %d: %s", seed, d)
+		}
+	}
+}
+
 // seldom fails if the schedules did not come upon something that they should.
 func seldom(t *testing.T, events map[EventKind]int) {
 	for _, kind := range []EventKind{EventJoined, EventRejoined, EventReplaced, EventLeft, EventTimedOut, EventFenced,

@@ -136,6 +136,14 @@ func (a args) str(key, def string) string {
 	return def
 }
 
+// reason is what a client gives as its reason (KIP-800).
+func (a args) reason() *string {
+	if !a.has("reason") {
+		return nil
+	}
+	return kmsg.StringPtr(a.opt["reason"])
+}
+
 func (a args) num(key string, def int) int {
 	n, err := strconv.Atoi(a.str(key, strconv.Itoa(def)))
 	if err != nil {
@@ -205,6 +213,7 @@ func (s *script) join(a args) {
 	req := kmsg.NewPtrJoinGroupRequest()
 	req.Version = int16(a.num("v", 9))
 	req.Group, req.MemberID, req.InstanceID = cl.group, a.str("id", cl.id), cl.instance
+	req.Reason = a.reason()
 	cl.asks = wish{
 		a.str("protocols", cmp.Or(cl.said.protocols, "range:"+cl.name)), a.str("type", cmp.Or(cl.said.kind, "consumer")),
 		a.str("session", cmp.Or(cl.said.session, "10s")), a.str("rebalance", cmp.Or(cl.said.rebalance, "60s")),
@@ -265,6 +274,7 @@ func (s *script) leave(a args) {
 	req.Version = int16(a.num("v", 5))
 	for _, name := range a.words {
 		rm := kmsg.NewLeaveGroupRequestMember()
+		rm.Reason = a.reason()
 		if instance, ok := strings.CutPrefix(name, "instance:"); ok {
 			rm.InstanceID = &instance
 		} else {

@@ -29,8 +29,7 @@ func (c *Core) DeleteGroup(now time.Time, id string) int16 {
 		}
 	}
 	if g.persisted {
-		c.record(groupKey(g.id), nil)
-		g.persisted = false
+		c.eraseGroup(g)
 	}
 	c.noteGroup(now, g, EventGroupDeleted, "DeleteGroups, with the offsets of "+plural(offsets, "partition"))
 	c.settle(g)
@@ -49,7 +48,7 @@ func (c *Core) DeleteOffsets(now time.Time, req *kmsg.OffsetDeleteRequest,
 	case g == nil:
 		resp.ErrorCode = groupIDNotFound
 		return resp
-	case g.state != Empty && !g.usesConsumerProtocol():
+	case g.state != Empty && g.consumer == nil && !g.usesConsumerProtocol():
 		resp.ErrorCode = nonEmptyGroup
 		return resp
 	}

@@ -9,17 +9,21 @@ import (
 
 // Describe is one group of DescribeGroups v0–6. Protocol and metadata are told only
 // of a stable group: in between they do not fit one another. Assignments are those
-// of the last generation that had one. A group that does not exist is Dead, and from v6 (KIP-1043) an error.
+// of the last generation that had one. A group that does not exist, or is none of the
+// classic protocol, is Dead, and from v6 (KIP-1043) an error.
 func (c *Core) Describe(version int16, id string) kmsg.DescribeGroupsResponseGroup {
 	resp := kmsg.NewDescribeGroupsResponseGroup()
 	resp.Group = id
 	resp.Members = []kmsg.DescribeGroupsResponseGroupMember{}
 	g := c.groups[id]
-	if g == nil {
+	if g == nil || g.consumer != nil {
 		resp.State = string(Dead)
 		if version >= 6 {
 			resp.ErrorCode = groupIDNotFound
 			resp.ErrorMessage = kmsg.StringPtr("Group " + id + " not found.")
+			if g != nil {
+				resp.ErrorMessage = kmsg.StringPtr("Group " + id + " is not a classic group.")
+			}
 		}
 		return resp
 	}
@@ -50,12 +54,16 @@ func (c *Core) List() []kmsg.ListGroupsResponseGroup { return c.ListGroups(nil, 
 func (c *Core) ListGroups(states, types []string) []kmsg.ListGroupsResponseGroup {
 	list := []kmsg.ListGroupsResponseGroup{}
 	for _, g := range c.sorted() {
-		if !among(states, string(g.state)) || !among(types, "classic") {
+		kind := "classic"
+		if g.consumer != nil {
+			kind = "consumer"
+		}
+		if !among(states, string(g.state)) || !among(types, kind) {
 			continue
 		}
 		rg := kmsg.NewListGroupsResponseGroup()
 		rg.Group, rg.ProtocolType = g.id, g.protocolType
-		rg.GroupState, rg.GroupType = string(g.state), "classic"
+		rg.GroupState, rg.GroupType = string(g.state), kind
 		list = append(list, rg)
 	}
 	return list

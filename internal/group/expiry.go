@@ -28,18 +28,14 @@ func (c *Core) expiresAt(g *group, o *offset) time.Time {
 	return from.Add(c.cfg.OffsetsRetention)
 }
 
-// expire removes what has expired: of an empty group all that is old, of a stable
-// one the old offsets of topics that its members do not subscribe to, if the broker
-// can tell. It comes back when the next offset may have expired.
+// expire removes what has expired: of an empty group all that is old, of one with
+// members the old offsets of topics that they do not subscribe to, if the broker can
+// tell. It comes back when the next offset may have expired.
 func (c *Core) expire(now time.Time, g *group) {
-	needed := func(string) bool { return false }
-	switch {
-	case g.state == Stable && g.usesConsumerProtocol():
-		needed = g.needed()
-	case g.state != Empty:
+	if !g.expires() {
 		return
 	}
-	next, expired := c.eraseExpired(now, g, needed)
+	next, expired := c.eraseExpired(now, g, g.needed())
 	if expired > 0 {
 		c.noteGroup(now, g, EventOffsetsExpired, "those of "+plural(expired, "partition"))
 	}
@@ -75,8 +71,7 @@ func (c *Core) eraseExpired(now time.Time, g *group, needed func(topic string) b
 func (c *Core) expireGroup(now time.Time, g *group) {
 	next := g.since.Add(c.cfg.EmptyLinger)
 	if !next.After(now) && g.persisted && len(g.pending) == 0 {
-		c.record(groupKey(g.id), nil)
-		g.persisted = false
+		c.eraseGroup(g)
 		c.noteGroup(now, g, EventGroupDeleted, fmt.Sprintf("empty for %v, and without offsets", now.Sub(g.since)))
 	}
 	c.settle(g)
@@ -89,9 +84,41 @@ func (c *Core) expireGroup(now time.Time, g *group) {
 	c.timers.set(&g.expiry, next)
 }
 
+// expires tells whether a group's offsets may expire as it stands: those of a group
+// without members, and where the broker knows what members want, the others.
+func (g *group) expires() bool {
+	return g.state == Empty || g.consumer != nil || g.state == Stable && g.usesConsumerProtocol()
+}
+
+// eraseGroup ends what the log holds of a group besides its offsets.
+func (c *Core) eraseGroup(g *group) {
+	if g.consumer != nil {
+		c.consumerErase(g)
+	} else {
+		c.record(groupKey(g.id), nil)
+	}
+	g.persisted = false
+}
+
+// armCommitted has a group looked at when what was just committed may have expired.
+// Looking too early does no harm, so the earliest of all is not searched for.
+func (c *Core) armCommitted(now time.Time, g *group, expires int64) {
+	if g == nil || !g.expires() {
+		return
+	}
+	at := now.Add(c.cfg.OffsetsRetention)
+	if expires >= 0 && time.UnixMilli(expires).Before(at) {
+		at = time.UnixMilli(expires)
+	}
+	if !g.expiry.armed() || at.Before(g.expiry.at) {
+		c.timers.set(&g.expiry, at)
+	}
+	c.settle(g)
+}
+
 // armExpiry has a group looked at that became stable, or was found so at a start.
 func (c *Core) armExpiry(now time.Time, g *group) {
-	if len(g.offsets) > 0 && g.usesConsumerProtocol() {
+	if len(g.offsets) > 0 && g.expires() {
 		c.timers.set(&g.expiry, now.Add(checkExpiry))
 	}
 }

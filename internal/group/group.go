@@ -29,6 +29,9 @@ type group struct {
 	held      int64                        // bytes of memory that members and pending ids take
 
 	classic
+	// consumer is the membership of a group of the next protocol; nil of all others.
+	// Such a group has no classic members; its state stands in classic, too.
+	consumer *consumerGroup
 }
 
 // classic is the membership of a group of the classic protocol.

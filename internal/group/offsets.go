@@ -28,16 +28,14 @@ func (c *Core) Commit(now time.Time, req *kmsg.OffsetCommitRequest,
 	refuse func(t *kmsg.OffsetCommitRequestTopic, partition int32) int16) *kmsg.OffsetCommitResponse {
 	g, code := c.commitTo(req)
 	c.maybeFenced(now, g, code, req.MemberID, req.InstanceID, "OffsetCommit")
-	if code == none && req.Generation >= 0 {
+	if code == none && req.Generation >= 0 && g.consumer == nil {
 		// Commits are a sign of life, as heartbeats are.
 		c.touch(now, g, g.byID[req.MemberID])
 	}
 	expires := retention(req, now)
 	resp := kmsg.NewPtrOffsetCommitResponse()
 	resp.Version = req.Version
-	var list []commit
-	last := map[place]int{} // in list; the last one of a partition counts
-	size := 0
+	batch := commits{at: map[place]int{}}
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		rt := kmsg.NewOffsetCommitResponseTopic()
@@ -52,39 +50,57 @@ func (c *Core) Commit(now time.Time, req *kmsg.OffsetCommitRequest,
 				rp.ErrorCode = offsetMetadataTooLarge
 			}
 			if rp.ErrorCode == none {
-				at, again := last[place{t.Topic, p.Partition}]
-				if !again {
-					at = len(list)
-					last[place{t.Topic, p.Partition}] = at
-					list = append(list, commit{})
-				}
-				size -= list[at].bytes
-				list[at] = commitOf(g.id, t, p, now, expires)
-				size += list[at].bytes
+				batch.add(commitOf(g.id, t, p, now, expires))
 			}
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
-	if size > c.cfg.MaxRecord {
-		refuseAll(resp)
+	if whole := c.refuses(g, req, &batch); whole != none {
+		refuseAll(resp, whole)
 	} else {
-		for i := range list {
-			c.commit(g, &list[i])
+		for i := range batch.list {
+			c.commit(g, &batch.list[i])
 		}
 	}
-	if g != nil && (g.state == Empty || g.state == Stable && g.usesConsumerProtocol()) {
-		at := now.Add(c.cfg.OffsetsRetention)
-		if expires >= 0 && time.UnixMilli(expires).Before(at) {
-			at = time.UnixMilli(expires)
-		}
-		// Looking too early does no harm, so the earliest of all is not searched for.
-		if !g.expiry.armed() || at.Before(g.expiry.at) {
-			c.timers.set(&g.expiry, at)
-		}
-		c.settle(g)
-	}
+	c.armCommitted(now, g, expires)
 	return resp
+}
+
+// refuses looks at a commit as a whole: it may be too large, and a member that is
+// behind its group may only commit to what it has all along (KIP-1251).
+func (c *Core) refuses(g *group, req *kmsg.OffsetCommitRequest, batch *commits) int16 {
+	if batch.bytes > c.cfg.MaxRecord {
+		return invalidCommitOffsetSize
+	}
+	if g == nil || g.consumer == nil {
+		return none
+	}
+	for i := range batch.list {
+		x := &batch.list[i]
+		if code := g.consumerMayCommitTo(req, x.offset.topicID, x.partition); code != none {
+			return code
+		}
+	}
+	return none
+}
+
+// commits are the offsets of a request; the last one of a partition counts.
+type commits struct {
+	list  []commit
+	at    map[place]int // in list
+	bytes int
+}
+
+func (b *commits) add(x commit) {
+	i, again := b.at[x.place]
+	if !again {
+		i = len(b.list)
+		b.at[x.place] = i
+		b.list = append(b.list, commit{})
+	}
+	b.bytes += x.bytes - b.list[i].bytes
+	b.list[i] = x
 }
 
 // forever bounds a time of retention that a client asks for.
@@ -115,6 +131,9 @@ func (c *Core) commitTo(req *kmsg.OffsetCommitRequest) (*group, int16) {
 			return nil, policyViolation
 		}
 		return c.lookup(req.Group), none
+	}
+	if g.consumer != nil {
+		return g, g.consumerMayCommit(req)
 	}
 	return g, g.mayCommit(req.Generation, req.MemberID, req.InstanceID)
 }
@@ -169,12 +188,12 @@ func (c *Core) commit(g *group, x *commit) {
 }
 
 // refuseAll makes every offset of an answer that would have been committed one
-// that was not: their records together are too large for the log.
-func refuseAll(resp *kmsg.OffsetCommitResponse) {
+// that was not.
+func refuseAll(resp *kmsg.OffsetCommitResponse, code int16) {
 	for i := range resp.Topics {
 		for k := range resp.Topics[i].Partitions {
 			if p := &resp.Topics[i].Partitions[k]; p.ErrorCode == none {
-				p.ErrorCode = invalidCommitOffsetSize
+				p.ErrorCode = code
 			}
 		}
 	}
@@ -203,6 +222,11 @@ func (c *Core) Fetch(req *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponse
 	resp.Group = req.Group
 	resp.Topics = []kmsg.OffsetFetchResponseGroupTopic{}
 	g := c.groups[req.Group]
+	if g != nil && g.consumer != nil {
+		if resp.ErrorCode = g.consumerMayFetch(req.MemberID, req.MemberEpoch); resp.ErrorCode != none {
+			return resp
+		}
+	}
 	for _, t := range c.asked(g, req) {
 		rt := kmsg.NewOffsetFetchResponseGroupTopic()
 		rt.Topic, rt.TopicID = t.Topic, t.TopicID

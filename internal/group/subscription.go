@@ -94,6 +94,9 @@ func (g *group) subscriptions() (map[string]bool, bool) {
 // needed is a test for topics whose offsets must stay because members need them. A
 // group of consumers that cannot be read needs them all.
 func (g *group) needed() func(topic string) bool {
+	if g.consumer != nil {
+		return g.consumerSubscribed
+	}
 	topics, known := g.subscriptions()
 	unreadable := !known && g.usesConsumerProtocol()
 	return func(topic string) bool { return topics[topic] || unreadable }

@@ -45,6 +45,9 @@ func (c *Core) DeleteOffsets(now time.Time, req *kmsg.OffsetDeleteRequest,
 	resp.Version = req.Version
 	g := c.groups[req.Group]
 	switch {
+	case req.Group == "":
+		resp.ErrorCode = invalidGroupID
+		return resp
 	case g == nil:
 		resp.ErrorCode = groupIDNotFound
 		return resp

@@ -10,13 +10,13 @@ import (
 
 // delete-group group
 func (s *script) deleteGroup(a args) {
-	s.printf("delete %s: %s", a.words[0], code(s.core.DeleteGroup(s.now, a.words[0])))
+	s.printf("delete %s: %s", a.words[0], code(s.core.DeleteGroup(s.now, strings.Trim(a.words[0], `"`))))
 }
 
 // delete-offsets group topic/0 …
 func (s *script) deleteOffsets(a args) {
 	req := kmsg.NewPtrOffsetDeleteRequest()
-	req.Group = a.words[0]
+	req.Group = strings.Trim(a.words[0], `"`)
 	for _, w := range a.words[1:] {
 		topic, partition := cutPlace(w)
 		p := kmsg.NewOffsetDeleteRequestTopicPartition()

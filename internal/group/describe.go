@@ -89,7 +89,7 @@ func notNil(b []byte) []byte {
 func (c *Core) DescribeBytes(id string) int64 {
 	n := int64(memberBytes + 3*len(id))
 	if g := c.groups[id]; g != nil {
-		n += 3 * g.held
+		n += 3 * (g.held - g.notes)
 	}
 	return n
 }

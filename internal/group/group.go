@@ -26,7 +26,8 @@ type group struct {
 	offsets   map[string]map[int32]*offset // by topic and partition; no empty inner map
 	expiry    timer                        // offsets, or the empty group itself, may have to go
 	persisted bool                         // the log holds a group record, not followed by a tombstone
-	held      int64                        // bytes of memory that members and pending ids take
+	held      int64                        // bytes of memory that members, pending ids and notes take
+	notes     int64                        // of these, the metadata of offsets
 
 	classic
 	// consumer is the membership of a group of the next protocol; nil of all others.

@@ -1,10 +1,15 @@
 package group
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
 
 // What members send is kept in memory for as long as they are members, which a
 // client that is gone may be for half an hour. So it is counted: by group, since the
-// leader is told all of it in one answer, and over all Cores.
+// leader is told all of it in one answer, and over all Cores. So is the metadata of
+// offsets, which is kept for days.
 
 const (
 	memberBytes   = 512 // about what a member or a pending id takes besides what it sent
@@ -47,6 +52,34 @@ func (c *Core) hold(g *group, n int64) {
 	c.cfg.Memory(n)
 }
 
+// holdNote counts the metadata of an offset in the place of another's: it is the part
+// of an offset that clients make large.
+func (c *Core) holdNote(g *group, old, o *offset) {
+	n := int64(0)
+	if old != nil {
+		n -= int64(len(old.metadata))
+	}
+	if o != nil {
+		n += int64(len(o.metadata))
+	}
+	if n != 0 {
+		g.notes += n
+		c.hold(g, n)
+	}
+}
+
+// noteFits tells whether there is room for the metadata of one offset more.
+func (c *Core) noteFits(g *group, batch *commits, topic string, p *kmsg.OffsetCommitRequestTopicPartition) bool {
+	if p.Metadata == nil || *p.Metadata == "" {
+		return true
+	}
+	n := len(*p.Metadata)
+	if old := g.offsets[topic][p.Partition]; old != nil {
+		n -= len(old.metadata)
+	}
+	return n <= 0 || c.fits(g, int64(batch.notes+n))
+}
+
 // weigh counts a member anew after it has changed.
 func (c *Core) weigh(g *group, m *member) {
 	n := m.size()
@@ -76,7 +109,8 @@ func (c *Core) joinFits(g *group, j *join) bool {
 	return c.fits(g, n)
 }
 
-// Held is about how many bytes the members of all groups take.
+// Held is about how many bytes the members of all groups take, and what clients
+// noted with offsets.
 func (c *Core) Held() int64 { return c.held }
 
 // States counts the groups by state.

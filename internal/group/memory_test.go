@@ -158,6 +158,59 @@ func TestCommitTooLarge(t *testing.T) {
 	}
 }
 
+// TestNotesAreBounded: the metadata of offsets is what clients make large, and it is
+// kept for days. What has none is committed whatever others have noted.
+func TestNotesAreBounded(t *testing.T) {
+	sum := int64(0)
+	cfg := Config{MaxMemory: 10_000, Memory: func(n int64) int64 { sum += n; return sum }}
+	c, now := New(cfg), time.UnixMilli(1_000_000)
+	var log []Record
+	commit := func(topic string, partition int32, note int) int16 {
+		req := kmsg.NewPtrOffsetCommitRequest()
+		req.Version, req.Group, req.Generation = 9, "g", -1
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Partition, p.Metadata = partition, kmsg.StringPtr(strings.Repeat("m", note))
+		rt := kmsg.NewOffsetCommitRequestTopic()
+		rt.Topic, rt.Partitions = topic, append(rt.Partitions, p)
+		req.Topics = append(req.Topics, rt)
+		resp := c.Commit(now, req, func(*kmsg.OffsetCommitRequestTopic, int32) int16 { return 0 })
+		log = append(log, c.Take().Records...)
+		return resp.Topics[0].Partitions[0].ErrorCode
+	}
+	for _, s := range []struct {
+		what      string
+		partition int32
+		note      int
+		want      int16
+		held      int64
+	}{
+		{"the first", 0, 4096, none, 4096},
+		{"the second", 1, 4096, none, 8192},
+		{"one for which there is no room", 2, 4096, offsetMetadataTooLarge, 8192},
+		{"a short one", 2, 1000, none, 9192},
+		{"one in the place of another", 1, 4096, none, 9192},
+		{"a shorter one in its place", 1, 96, none, 5192},
+		{"none", 3, 0, none, 5192},
+	} {
+		if code := commit("t", s.partition, s.note); code != s.want || sum != s.held || c.Held() != s.held {
+			t.Errorf("%s: code %d, %d bytes counted, want %d and %d", s.what, code, sum, s.want, s.held)
+		}
+	}
+	again := New(Config{})
+	for _, r := range log {
+		if err := again.Replay(r.Key, r.Value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again.Held() != c.Held() {
+		t.Errorf("%d bytes are counted after a restart, %d before", again.Held(), c.Held())
+	}
+	c.DropTopic(now, "t")
+	if sum != 0 || c.Len() != 0 {
+		t.Errorf("%d bytes are counted when all is gone", sum)
+	}
+}
+
 // TestFetchAnswersOnce: asking again and again makes the answer no larger, and its
 // size is known before.
 func TestFetchAnswersOnce(t *testing.T) {

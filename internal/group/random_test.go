@@ -254,6 +254,7 @@ func (w *world) commit(a *actor) {
 	req.Version, req.Group, req.MemberID, req.InstanceID, req.Generation = 9, a.group, a.id, a.instance, a.gen
 	p := kmsg.NewOffsetCommitRequestTopicPartition()
 	p.Partition, p.Offset = int32(w.r.Intn(3)), w.r.Int63n(1000)
+	p.Metadata = kmsg.StringPtr(strings.Repeat("m", w.r.Intn(3)))
 	t := kmsg.NewOffsetCommitRequestTopic()
 	t.Topic, t.Partitions = "t", append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)
@@ -461,6 +462,15 @@ func (w *world) checkGroup(g *group) {
 	support, held := map[string]int{}, int64(0)
 	for id := range g.pending {
 		held += pendingBytes(id)
+	}
+	notes := int64(0)
+	for _, partitions := range g.offsets {
+		for _, o := range partitions {
+			notes += int64(len(o.metadata))
+		}
+	}
+	if held += notes; notes != g.notes {
+		fail("%d bytes of metadata are counted, the offsets have %d", g.notes, notes)
 	}
 	if g.owned != nil {
 		held += g.owned.bytes

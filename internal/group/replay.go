@@ -18,9 +18,9 @@ func (c *Core) Replay(key, value []byte) error {
 	g := c.lookup(e.group)
 	switch {
 	case e.isOffset && e.offset != nil:
-		g.put(e.topic, e.partition, e.offset)
+		c.put(g, e.topic, e.partition, e.offset)
 	case e.isOffset:
-		g.clear(e.topic, e.partition)
+		c.clear(g, e.topic, e.partition)
 	default:
 		c.reset(g)
 		if e.value != nil {

@@ -35,7 +35,7 @@ func (p *Partition) prepare(a *Append) error {
 		return ErrClosed
 	}
 	p.forgetIdle(a.Batches)
-	original, duplicate, err := p.windows.check(a.Batches)
+	original, duplicate, err := p.windows.check(a.Batches, a.TxnVersion)
 	if err != nil {
 		return err
 	}
@@ -115,9 +115,11 @@ func (p *Partition) roll(old *segment) (*segment, error) {
 	if err := p.makeSegmentFile(seg); err != nil {
 		return nil, fmt.Errorf("make segment: %w", err)
 	}
-	// An index file of that name could only be a left-over.
-	if err := p.store.cfg.FS.Remove(seg.ix.f.name); err == nil && p.store.found == nil {
-		p.store.cfg.Logger.Warn("removed a left-over index", "file", seg.ix.f.name)
+	// Index files of that name could only be left over.
+	for _, f := range []*file{seg.ix.f, seg.aborts.f} {
+		if err := p.store.cfg.FS.Remove(f.name); err == nil && p.store.found == nil {
+			p.store.cfg.Logger.Warn("removed a left-over index", "file", f.name)
+		}
 	}
 	seg.ix.loaded.Store(true)
 	if old != nil {
@@ -162,11 +164,18 @@ func (p *Partition) seal(s *segment, end int64) error {
 	return p.flushIndex(s)
 }
 
-// flushIndex writes the tail of the index out. A full disk or a lack of file
+// flushIndex writes the tails of the indexes out. A full disk or a lack of file
 // descriptors is no failure: the entries stay in memory and go with the next
 // flush, and an index that is incomplete at a start is made anew.
 func (p *Partition) flushIndex(s *segment) error {
-	if err := s.ix.flush(s.end.Load() >= 0); err != nil && !noSpace(err) && !noDescriptor(err) {
+	made, err := s.aborts.flush()
+	if made {
+		p.newFile = true
+	}
+	if err == nil {
+		err = s.ix.flush(s.end.Load() >= 0)
+	}
+	if err != nil && !noSpace(err) && !noDescriptor(err) {
 		return err
 	}
 	return nil
@@ -219,7 +228,7 @@ func (p *Partition) publish(now int64, framed bool) {
 			panic(fmt.Sprintf("batch changed under Commit: %v", err))
 		}
 		g.seg.ix.note(b, b.BaseOffset()-g.seg.base, pos, int64(len(b)))
-		p.took(b, now)
+		p.took(g.seg, b, pos-g.pos, now)
 		pos += int64(len(b))
 		rest = more
 	}
@@ -230,11 +239,12 @@ func (p *Partition) publish(now int64, framed bool) {
 	if len(p.fresh) == 0 || p.fresh[len(p.fresh)-1] != g.seg {
 		p.fresh = append(p.fresh, g.seg)
 	}
+	p.state.Lock()
+	p.state.txns.appended += int64(len(g.batches))
 	if framed {
-		p.state.Lock()
 		p.push(pending{mark{g.next, g.seg, pos}, int64(len(g.batches))})
-		p.state.Unlock()
 	}
+	p.state.Unlock()
 }
 
 // finish moves the end, and the high watermark too if there is no frame to
@@ -246,14 +256,12 @@ func (p *Partition) finish(lsn LSN, visible bool) {
 	p.state.lastLSN = max(p.state.lastLSN, lsn)
 	if visible {
 		p.state.high = mark{g.next, g.seg, g.pos + int64(len(g.batches))}
-		for _, w := range p.state.watchers {
-			w.add(int64(len(g.batches)))
-		}
+		p.moved(int64(len(g.batches)))
 	}
 	p.state.Unlock()
 	seg := g.seg
 	p.staged = staged{}
-	if seg.ix.full() {
+	if seg.ix.full() || seg.aborts.full() {
 		if err := p.flushIndex(seg); err != nil {
 			p.store.fail(fmt.Errorf("write index: %w", err))
 		}

@@ -108,6 +108,14 @@ func (p *Partition) snapshot(snap *snapshot, dirs map[string]bool) error {
 			return fmt.Errorf("write index: %w", err)
 		}
 	}
+	// Those of sealed segments are in memory only if there was no room for them.
+	for _, seg := range p.fresh {
+		if made, err := seg.aborts.flush(); err != nil && !noSpace(err) && !noDescriptor(err) {
+			return fmt.Errorf("write transaction index: %w", err)
+		} else if made {
+			p.newFile = true
+		}
+	}
 	now := p.store.cfg.Now().UnixMilli()
 	p.forgetWhere(func(w *producer) bool { return p.store.idle(w, now) })
 	p.changed.Store(false)
@@ -123,6 +131,7 @@ func (p *Partition) snapshot(snap *snapshot, dirs map[string]bool) error {
 		if seg.end.Load() >= 0 {
 			snap.files = append(snap.files, seg.ix.f)
 		}
+		snap.files = append(snap.files, seg.aborts.f) // clean, and skipped, if there is none
 	}
 	p.fresh = nil
 	if p.newFile {
@@ -143,7 +152,7 @@ func (p *Partition) current() partitionState {
 	}
 	for _, seg := range p.state.segments {
 		seg.ix.mu.Lock()
-		st.segments = append(st.segments, segmentState{seg.base, seg.size.Load(), seg.ix.maxTS, seg.generation})
+		st.segments = append(st.segments, segmentState{seg.base, seg.size.Load(), seg.ix.maxTS, seg.generation, uint32(seg.aborts.count())})
 		seg.ix.mu.Unlock()
 	}
 	return st

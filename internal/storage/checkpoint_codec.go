@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	checkpointMagic   = 0x77636b31 // "wck1"
-	checkpointVersion = 2          // 1 had neither generations nor the mark of the cleaner
+	checkpointMagic = 0x77636b31 // "wck1"
+	// Version 1 had neither generations nor the mark of the cleaner, 2 no transactions.
+	checkpointVersion = 3
 )
 
 // checkpoint is what a start needs to know: the state of the journal and, for
@@ -38,6 +39,7 @@ type partitionState struct {
 type segmentState struct {
 	base, size, maxTS int64
 	generation        uint32 // 0: as it was appended; raised by each cleaning
+	aborted           uint32 // entries of its transaction index
 }
 
 var be = binary.BigEndian
@@ -77,8 +79,42 @@ func appendPartition(b []byte, p *partitionState) []byte {
 	for _, s := range p.segments {
 		b = be.AppendUint32(b, s.generation)
 	}
+	for _, s := range p.segments {
+		b = be.AppendUint32(b, s.aborted)
+	}
+	b = appendTxns(b, p.producers)
 	be.PutUint32(b[at:], uint32(len(b)-at-4))
 	return b
+}
+
+// appendTxns encodes what is known of the transactions of those producers that
+// have had any.
+func appendTxns(b []byte, ps producers) []byte {
+	at, n := len(b), uint32(0)
+	b = append(b, 0, 0, 0, 0)
+	for id, w := range ps {
+		if w.txn < 0 && w.coordinator < 0 {
+			continue
+		}
+		n++
+		b = be.AppendUint64(b, uint64(id))
+		b = be.AppendUint32(b, uint32(w.coordinator))
+		b = be.AppendUint64(b, uint64(w.txn))
+	}
+	be.PutUint32(b[at:], n)
+	return b
+}
+
+// decodeTxns is the inverse of appendTxns.
+func decodeTxns(r *reader, ps producers) bool {
+	for range r.count(20) {
+		w := ps[r.i64()]
+		if w == nil {
+			return false
+		}
+		w.coordinator, w.txn = max(int32(r.u32()), -1), max(r.i64(), -1)
+	}
+	return true
 }
 
 // encodeCheckpoint encodes the head and takes the partitions as appendPartition
@@ -210,7 +246,8 @@ func decodePartition(r *reader, version uint16) (p partitionState, ok bool) {
 	}
 	for range n {
 		id := r.i64()
-		w := &producer{epoch: int16(r.u16()), used: r.i64(), n: int8(r.u8())}
+		w := newProducer(int16(r.u16()))
+		w.used, w.n = r.i64(), int8(r.u8())
 		if w.n < 0 || w.n > windowLen {
 			return p, false
 		}
@@ -223,6 +260,14 @@ func decodePartition(r *reader, version uint16) (p partitionState, ok bool) {
 		p.cleaned = r.i64()
 		for k := range p.segments {
 			p.segments[k].generation = r.u32()
+		}
+	}
+	if version >= 3 {
+		for k := range p.segments {
+			p.segments[k].aborted = r.u32()
+		}
+		if !decodeTxns(r, p.producers) {
+			return p, false
 		}
 	}
 	return p, !r.bad && len(r.b) == 0

@@ -248,7 +248,7 @@ func (p *Partition) cleanable() (segs []*segment, from int64, behind bool) {
 		for n--; n > 0 && all[n].size.Load() == 0; n-- {
 		}
 	}
-	stable := high.offset // there are no transactions yet
+	stable := p.stableOffset()
 	for n > 0 && all[n-1].end.Load() > min(p.cleaner.synced, stable) {
 		behind = true
 		n--

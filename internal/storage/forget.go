@@ -11,7 +11,8 @@ import (
 // Config.ProducerExpiry is unknown to the partition from then on, whenever its
 // memory is freed. And when there are more than Config.MaxProducers in all
 // partitions, those that are idle longest go, a tenth of the limit at a time, so
-// that the search for them is paid by many new ones.
+// that the search for them is paid by many new ones. A producer whose transaction
+// is open is never forgotten: its marker would not find what it ends.
 
 // forgetIdle makes those producers of b unknown that were idle for too long. mu
 // is held.
@@ -35,7 +36,7 @@ func (p *Partition) forgetIdle(b []byte) {
 
 // idle says whether a producer's time is over; now is in ms.
 func (s *Store) idle(w *producer, now int64) bool {
-	return now-w.used >= s.cfg.ProducerExpiry.Milliseconds()
+	return w.txn < 0 && now-w.used >= s.cfg.ProducerExpiry.Milliseconds()
 }
 
 // forgetWhere forgets producers of one partition. mu is held.
@@ -79,13 +80,18 @@ func (s *Store) limitProducers() {
 	}
 	defer s.forgetting.Store(false)
 	var used []int64
+	open := 0
 	s.eachPartition(func(p *Partition) {
 		for _, w := range p.windows {
-			used = append(used, w.used)
+			if w.txn < 0 {
+				used = append(used, w.used)
+			} else {
+				open++
+			}
 		}
 	})
 	keep := int(s.cfg.MaxProducers - s.cfg.MaxProducers/10)
-	excess := len(used) - keep
+	excess := min(len(used)+open-keep, len(used))
 	if excess <= 0 {
 		return
 	}
@@ -93,7 +99,7 @@ func (s *Store) limitProducers() {
 	oldest := used[excess-1]
 	s.eachPartition(func(p *Partition) {
 		p.forgetWhere(func(w *producer) bool {
-			if excess <= 0 || w.used > oldest {
+			if excess <= 0 || w.txn >= 0 || w.used > oldest {
 				return false
 			}
 			excess--

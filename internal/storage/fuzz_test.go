@@ -22,11 +22,15 @@ func sampleCheckpoint() (*checkpoint, [][]byte) {
 		},
 		partitions: []partitionState{{
 			topic: ordersID, partition: 2, start: 5, next: 40,
-			segments: []segmentState{{0, 100, 7, 12}, {20, 300, minTime, 0}},
+			segments: []segmentState{{0, 100, 7, 12, 3}, {20, 300, minTime, 0, 0}},
 			cleaned:  15,
 			epochs:   []epochStart{{0, 0}, {4, 20}},
-			producers: producers{9: {epoch: 3, n: 2, used: 99, window: [windowLen]seen{
-				{1, 2, 30}, {3, 3, 32}}}},
+			producers: producers{
+				9: {epoch: 3, n: 2, used: 99, coordinator: -1, txn: -1, window: [windowLen]seen{
+					{1, 2, 30}, {3, 3, 32}}},
+				10: {epoch: 4, n: 1, used: 98, coordinator: 7, txn: 33, window: [windowLen]seen{{0, 1, 33}}},
+				11: {epoch: 5, used: 97, coordinator: 0, txn: -1},
+			},
 		}},
 	}
 	var records [][]byte
@@ -68,9 +72,40 @@ func TestOlderCheckpoint(t *testing.T) {
 	}
 	i := slices.IndexFunc(c.partitions, func(p partitionState) bool { return p.partition == 1 })
 	p := c.partitions[i]
-	want := []segmentState{{0, 3969, 1002, 0}, {51, 3892, 1002, 0}, {100, 3249, 1002, 0}}
-	if p.topic != ordersID || p.next != 140 || p.cleaned != 0 || !slices.Equal(p.segments, want) || p.producers[7].window[4] != (seen{78, 79, 138}) {
+	want := []segmentState{{0, 3969, 1002, 0, 0}, {51, 3892, 1002, 0, 0}, {100, 3249, 1002, 0, 0}}
+	w := p.producers[7]
+	if p.topic != ordersID || p.next != 140 || p.cleaned != 0 || !slices.Equal(p.segments, want) || w.window[4] != (seen{78, 79, 138}) {
 		t.Fatalf("%+v", p)
+	}
+	if w.txn != -1 || w.coordinator != -1 {
+		t.Fatalf("producer without transactions: %+v", w)
+	}
+}
+
+// TestCheckpointBeforeTransactions: version 2, kept from before there were
+// transactions, is read as one without any.
+func TestCheckpointBeforeTransactions(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("testdata", "checkpoint.v2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := decodeCheckpoint(b)
+	if err != nil || !c.clean || len(c.partitions) != 2 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	for _, p := range c.partitions {
+		switch p.partition {
+		case 0:
+			want := []segmentState{{48, 79, 1001, 3, 0}, {60, 677, 1000, 0, 0}, {61, 677, 1000, 0, 0}, {62, 677, 1000, 0, 0}}
+			if p.cleaned != 62 || p.next != 63 || !slices.Equal(p.segments, want) {
+				t.Errorf("%+v", p)
+			}
+		case 1:
+			w := p.producers[7]
+			if p.next != 81 || w.window[4] != (seen{78, 79, 78}) || w.epoch != 3 || w.txn != -1 || w.coordinator != -1 {
+				t.Errorf("%+v", w)
+			}
+		}
 	}
 }
 

@@ -69,10 +69,13 @@ type Partition struct {
 		lastLSN  LSN
 		epochs   []epochStart
 		watchers []*Watcher
-		hints    [4]mark // where the last reads ended
-		nextHint int
-		deleted  bool
-		closed   bool
+		// stableWatchers are told of bytes below the last stable offset only.
+		stableWatchers []*Watcher
+		txns           stability
+		hints          [4]mark // where the last reads ended
+		nextHint       int
+		deleted        bool
+		closed         bool
 	}
 }
 
@@ -97,7 +100,12 @@ type Offsets struct {
 func (p *Partition) Offsets() Offsets {
 	p.state.Lock()
 	defer p.state.Unlock()
-	return Offsets{Start: p.state.start, Stable: p.state.high.offset, High: p.state.high.offset, End: p.state.end}
+	return Offsets{Start: p.state.start, Stable: p.stableOffset(), High: p.state.high.offset, End: p.state.end}
+}
+
+// stableOffset is the last stable offset; state is locked.
+func (p *Partition) stableOffset() int64 {
+	return p.state.txns.stable(p.state.start, p.state.high.offset)
 }
 
 // LastLSN is the LSN of the newest frame of this partition, for replies that
@@ -164,9 +172,7 @@ func (d *durable) DurableTo(end int64) {
 	}
 	// The frame may be durable before its Commit comes to note the new end.
 	s.end = max(s.end, end)
-	for _, w := range s.watchers {
-		w.add(bytes)
-	}
+	p.moved(bytes)
 }
 
 // push queues an append until its frame is durable; state is locked.
@@ -214,22 +220,37 @@ func (p *Partition) wakeAll() {
 	for _, w := range p.state.watchers {
 		w.wake()
 	}
+	for _, w := range p.state.stableWatchers {
+		w.wake()
+	}
 }
 
-// took notes what an appended or redone batch changes beside the bytes: its
-// producer's window and the epoch history. mu is held.
-func (p *Partition) took(b batch.Batch, now int64) {
-	if idempotent(b) {
+// took notes what an appended or redone batch of seg changes beside the bytes: its
+// producer's window, the open transactions and the epoch history. It stands n
+// bytes behind what was noted before; only of a control batch more is there than
+// the header. mu is held.
+func (p *Partition) took(seg *segment, b batch.Batch, n, now int64) {
+	var c change
+	if b.ProducerID() >= 0 {
 		if p.windows == nil {
 			p.windows = producers{}
 		}
 		before := len(p.windows)
-		p.windows.add(b, now)
+		c = p.windows.add(b, now)
 		if len(p.windows) > before {
 			p.store.producers.Add(1)
 		}
 	}
 	p.state.Lock()
+	if c.began {
+		p.state.txns.begin(b.BaseOffset(), n)
+	}
+	if c.ended {
+		stable := p.state.txns.finish(c.first, b.NextOffset())
+		if c.aborted {
+			seg.aborts.note(AbortedTxn{b.ProducerID(), c.first, b.LastOffset(), stable})
+		}
+	}
 	if es := p.state.epochs; len(es) == 0 || es[len(es)-1].epoch < b.LeaderEpoch() {
 		p.state.epochs = append(es, epochStart{b.LeaderEpoch(), b.BaseOffset()})
 	}

@@ -19,14 +19,21 @@ type seen struct {
 // producer is what a partition remembers of an idempotent producer: primary
 // state, kept in checkpoints, since the batches it came from may be deleted.
 type producer struct {
-	epoch int16
-	n     int8 // batches in window
-	used  int64
+	epoch       int16
+	n           int8  // batches in window
+	coordinator int32 // epoch in its last marker; -1: there was none
+	used        int64
+	txn         int64 // offset at which its open transaction began; -1: none is open
 	// window holds the last batches, the newest at [n-1].
 	window [windowLen]seen
 }
 
-// idempotent says whether the rules of sequence numbers apply to b.
+func newProducer(epoch int16) *producer {
+	return &producer{epoch: epoch, coordinator: -1, txn: -1}
+}
+
+// idempotent says whether the rules of sequence numbers apply to b. Offsets that a
+// transaction commits and markers have a producer and no sequence.
 func idempotent(b batch.Batch) bool { return b.ProducerID() >= 0 && b.BaseSequence() >= 0 }
 
 // addSequence adds to a sequence number, which wraps at 2^31-1 to 0.
@@ -34,19 +41,38 @@ func addSequence(s, n int32) int32 {
 	return int32((int64(s) + int64(n)) % (math.MaxInt32 + 1))
 }
 
-// check applies KIP-98's rules. A duplicate returns the offset it got at first.
-// An unknown producer (w is nil) may begin with any sequence: it may have been
-// forgotten here (KIP-360).
-func (w *producer) check(b batch.Batch) (original int64, duplicate bool, err error) {
+// check applies the rules of KIP-98 to a batch that has a producer. A duplicate
+// returns the offset it got at first. An unknown producer (w is nil) may begin
+// with any sequence: it may have been forgotten here (KIP-360). version is the
+// transaction.version of who wrote a marker.
+func (w *producer) check(b batch.Batch, version int16) (original int64, duplicate bool, err error) {
+	if b.Control() {
+		return 0, false, w.checkMarker(b, version)
+	}
 	if w == nil {
 		return 0, false, nil
 	}
+	if epoch := b.ProducerEpoch(); epoch < w.epoch {
+		return 0, false, fmt.Errorf("%w: producer %d sent epoch %d, the newest is %d", ErrProducerFenced, b.ProducerID(), epoch, w.epoch)
+	}
+	if idempotent(b) {
+		if original, duplicate, err = w.checkSequence(b); duplicate || err != nil {
+			return original, duplicate, err
+		}
+	}
+	if w.txn >= 0 && !b.Transactional() {
+		return 0, false, fmt.Errorf("%w: producer %d has had a transaction open since offset %d and sent a batch outside of it",
+			ErrInvalidTxnState, b.ProducerID(), w.txn)
+	}
+	return 0, false, nil
+}
+
+// checkSequence looks at the sequence numbers of a batch whose epoch is not old.
+// Behind a marker that raised the epoch the next one is 0.
+func (w *producer) checkSequence(b batch.Batch) (original int64, duplicate bool, err error) {
 	first := b.BaseSequence()
 	last := addSequence(first, b.LastOffsetDelta())
-	switch epoch := b.ProducerEpoch(); {
-	case epoch < w.epoch:
-		return 0, false, fmt.Errorf("%w: producer %d sent epoch %d, the newest is %d", ErrProducerFenced, b.ProducerID(), epoch, w.epoch)
-	case epoch > w.epoch:
+	if epoch := b.ProducerEpoch(); epoch > w.epoch {
 		if first != 0 {
 			return 0, false, fmt.Errorf("%w: producer %d begins epoch %d with %d, not 0", ErrOutOfOrderSequence, b.ProducerID(), epoch, first)
 		}
@@ -57,19 +83,75 @@ func (w *producer) check(b batch.Batch) (original int64, duplicate bool, err err
 			return s.base, true, nil
 		}
 	}
+	expect := int32(0)
 	if w.n > 0 {
-		if expect := addSequence(w.window[w.n-1].last, 1); first != expect {
-			return 0, false, fmt.Errorf("%w: producer %d sent %d, expected %d", ErrOutOfOrderSequence, b.ProducerID(), first, expect)
-		}
+		expect = addSequence(w.window[w.n-1].last, 1)
+	}
+	if first != expect {
+		return 0, false, fmt.Errorf("%w: producer %d sent %d, expected %d", ErrOutOfOrderSequence, b.ProducerID(), first, expect)
 	}
 	return 0, false, nil
 }
 
-// add remembers a batch that is appended, its base offset stamped.
-func (w *producer) add(b batch.Batch, now int64) {
-	if b.ProducerEpoch() != w.epoch {
-		w.epoch, w.n = b.ProducerEpoch(), 0
+// checkMarker judges a control batch. Up to transaction.version 1 a marker has the
+// epoch of its transaction or a later one. From version 2 on it has a later one
+// (KIP-890), so that a delayed marker cannot end the next transaction; but one
+// that is sent again, when nothing is open any more, is let through.
+func (w *producer) checkMarker(b batch.Batch, version int16) error {
+	m, ok, err := b.Marker()
+	if err != nil || !ok || w == nil {
+		return err
 	}
+	epoch := b.ProducerEpoch()
+	late := epoch < w.epoch || version >= 2 && epoch == w.epoch && w.txn >= 0
+	switch {
+	case late:
+		return fmt.Errorf("%w: a marker for producer %d has epoch %d, the newest is %d", ErrProducerFenced, b.ProducerID(), epoch, w.epoch)
+	case m.CoordinatorEpoch < w.coordinator:
+		return fmt.Errorf("%w: a marker for producer %d comes from epoch %d, the newest is %d",
+			ErrCoordinatorFenced, b.ProducerID(), m.CoordinatorEpoch, w.coordinator)
+	}
+	return nil
+}
+
+// change is what a batch does to the transactions of its partition.
+type change struct {
+	began   bool
+	ended   bool
+	first   int64 // of the transaction that ended
+	aborted bool
+}
+
+// add remembers a batch that is appended, its base offset stamped.
+func (w *producer) add(b batch.Batch, now int64) (c change) {
+	w.used = now
+	if b.Control() {
+		m, ok, err := b.Marker()
+		if err != nil || !ok {
+			return change{} // another kind of control record: it ends nothing
+		}
+		w.setEpoch(b.ProducerEpoch())
+		c = change{ended: w.txn >= 0, first: w.txn, aborted: !m.Commit}
+		w.txn, w.coordinator = -1, m.CoordinatorEpoch
+		return c
+	}
+	w.setEpoch(b.ProducerEpoch())
+	if b.BaseSequence() >= 0 {
+		w.remember(b)
+	}
+	if b.Transactional() && w.txn < 0 {
+		w.txn, c.began = b.BaseOffset(), true
+	}
+	return c
+}
+
+func (w *producer) setEpoch(epoch int16) {
+	if epoch != w.epoch {
+		w.epoch, w.n = epoch, 0
+	}
+}
+
+func (w *producer) remember(b batch.Batch) {
 	if w.n == windowLen {
 		copy(w.window[:], w.window[1:])
 		w.n--
@@ -77,7 +159,6 @@ func (w *producer) add(b batch.Batch, now int64) {
 	first := b.BaseSequence()
 	w.window[w.n] = seen{first, addSequence(first, b.LastOffsetDelta()), b.BaseOffset()}
 	w.n++
-	w.used = now
 }
 
 // producers are those of one partition; guarded by Partition.mu.
@@ -85,16 +166,16 @@ type producers map[int64]*producer
 
 // check looks at all batches of an append. More than one is checked one upon
 // the other; they are duplicates all or none.
-func (ps producers) check(b []byte) (original int64, duplicate bool, err error) {
+func (ps producers) check(b []byte, version int16) (original int64, duplicate bool, err error) {
 	first, rest, err := batch.Split(b)
 	if err != nil {
 		return 0, false, err
 	}
 	if len(rest) == 0 {
-		if !idempotent(first) {
+		if first.ProducerID() < 0 {
 			return 0, false, nil
 		}
-		return ps[first.ProducerID()].check(first)
+		return ps[first.ProducerID()].check(first, version)
 	}
 	trial := map[int64]*producer{}
 	count, duplicates := 0, 0
@@ -104,16 +185,16 @@ func (ps producers) check(b []byte) (original int64, duplicate bool, err error) 
 			return 0, false, err
 		}
 		count++
-		if !idempotent(one) {
+		id := one.ProducerID()
+		if id < 0 {
 			continue
 		}
-		id := one.ProducerID()
 		w, ok := trial[id]
 		if !ok && ps[id] != nil {
 			c := *ps[id]
 			w = &c
 		}
-		base, dup, err := w.check(one)
+		base, dup, err := w.check(one, version)
 		if err != nil {
 			return 0, false, err
 		}
@@ -124,7 +205,7 @@ func (ps producers) check(b []byte) (original int64, duplicate bool, err error) 
 			continue
 		}
 		if w == nil {
-			w = &producer{epoch: one.ProducerEpoch()}
+			w = newProducer(one.ProducerEpoch())
 		}
 		w.add(one, 0)
 		trial[id] = w
@@ -136,14 +217,14 @@ func (ps producers) check(b []byte) (original int64, duplicate bool, err error) 
 }
 
 // add remembers an appended batch.
-func (ps producers) add(b batch.Batch, now int64) {
-	if !idempotent(b) {
-		return
+func (ps producers) add(b batch.Batch, now int64) change {
+	if b.ProducerID() < 0 {
+		return change{}
 	}
 	w := ps[b.ProducerID()]
 	if w == nil {
-		w = &producer{epoch: b.ProducerEpoch()}
+		w = newProducer(b.ProducerEpoch())
 		ps[b.ProducerID()] = w
 	}
-	w.add(b, now)
+	return w.add(b, now)
 }

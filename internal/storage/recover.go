@@ -347,6 +347,7 @@ func (p *Partition) attach(st *partitionState) {
 		seg.size.Store(ss.size)
 		seg.ownFrom = ss.size
 		seg.ix.maxTS = ss.maxTS
+		seg.aborts.attach(int(ss.aborted))
 		if k+1 < len(st.segments) {
 			seg.end.Store(st.segments[k+1].base)
 		}
@@ -357,6 +358,7 @@ func (p *Partition) attach(st *partitionState) {
 		p.state.high.seg, p.state.high.pos = a, a.size.Load()
 		a.ownNext = st.next
 	}
+	p.attachTxns()
 }
 
 // checkSize refuses a file that is shorter than what was synced.
@@ -394,7 +396,7 @@ func (p *Partition) cutTo(seg *segment, size int64) error {
 func (p *Partition) removeSegments(files []segmentFile) error {
 	for _, f := range files {
 		name := filepath.Join(p.topic.dir, f.name(p.number))
-		for _, suffix := range []string{".index", ".log"} {
+		for _, suffix := range []string{".txnindex", ".index", ".log"} {
 			if err := p.store.cfg.FS.Remove(name + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
 			}
@@ -423,8 +425,10 @@ func (p *Partition) scanTail(a *segment, behind []segmentFile) error {
 		next := newSegment(p, behind[0].base)
 		behind = behind[1:]
 		next.ix.loaded.Store(true)
-		if err := p.store.cfg.FS.Remove(next.ix.f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
+		for _, f := range []*file{next.ix.f, next.aborts.f} {
+			if err := p.store.cfg.FS.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
+			}
 		}
 		if a != nil {
 			if err := p.seal(a, next.base); err != nil {
@@ -451,19 +455,30 @@ func (p *Partition) scanSegment(seg *segment) (whole bool, err error) {
 		return false, err
 	}
 	expect, now := p.state.end, p.store.cfg.Now().UnixMilli()
+	var unread error
 	_, err = scanHeaders(seg.log, seg.size.Load(), size, func(at int64, h batch.Batch) bool {
 		if h.BaseOffset() != expect {
 			return false
 		}
-		if _, err := seg.checkBatch(at, size); err != nil {
+		n, err := seg.checkBatch(at, size)
+		if err != nil {
 			return false
 		}
-		seg.ix.note(h, h.BaseOffset()-seg.base, at, int64(h.Len()))
-		p.took(h, now)
+		b := h
+		if h.Control() { // what it says stands in its record
+			if b, unread = seg.batchAt(at, n); unread != nil {
+				return false
+			}
+		}
+		seg.ix.note(h, h.BaseOffset()-seg.base, at, n)
+		p.took(seg, b, longAgo, now)
 		expect = h.NextOffset()
-		seg.size.Store(at + int64(h.Len()))
+		seg.size.Store(at + n)
 		return true
 	})
+	if unread != nil {
+		return false, unread
+	}
 	var bad *badBatch
 	if err != nil && !errors.As(err, &bad) {
 		return false, fmt.Errorf("recover %s-%d: %w", p.topic.name, p.number, err)
@@ -478,6 +493,7 @@ func (p *Partition) scanSegment(seg *segment) (whole bool, err error) {
 	p.state.Lock()
 	p.state.end = expect
 	p.state.high = mark{expect, seg, pos}
+	p.moved(0)
 	p.state.Unlock()
 	// What an earlier process wrote is not known to be synced.
 	if _, err := seg.log.acquire(); err != nil {

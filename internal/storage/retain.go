@@ -15,7 +15,8 @@ type Retention struct {
 // Expired returns the log start that r asks for at the time now; ok is false if it
 // is where it should be. Whole segments expire, from the oldest on, up to the
 // first that does not; the active one too, if all its records did: then a new one
-// is begun. Nothing behind the last stable offset expires. The caller makes the
+// is begun. Nothing behind the last stable offset expires: Apache Kafka goes up to
+// the high watermark and may take half of an open transaction. The caller makes the
 // new start durable and calls SetStart.
 func (p *Partition) Expired(r Retention, now time.Time) (start int64, ok bool, err error) {
 	if r.Millis < 0 && r.Bytes < 0 {
@@ -25,7 +26,7 @@ func (p *Partition) Expired(r Retention, now time.Time) (start int64, ok bool, e
 	defer p.mu.Unlock()
 	p.state.Lock()
 	gone := p.state.deleted || p.state.closed
-	segs, stable, end := p.state.segments, p.state.high.offset, p.state.end
+	segs, stable, end := p.state.segments, p.stableOffset(), p.state.end
 	p.state.Unlock()
 	if gone || len(segs) == 0 {
 		return 0, false, nil

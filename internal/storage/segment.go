@@ -25,6 +25,7 @@ type segment struct {
 	generation uint32
 	log        *file
 	ix         index
+	aborts     txnIndex
 
 	size atomic.Int64 // bytes that are whole batches
 	end  atomic.Int64 // offset behind the last batch once sealed; -1 before
@@ -87,6 +88,7 @@ func newSegmentFile(p *Partition, at segmentFile) *segment {
 	s := &segment{p: p, base: at.base, generation: at.generation}
 	s.log = p.store.files.file(name + ".log")
 	s.ix.f = p.store.files.file(name + ".index")
+	s.aborts.f = p.store.files.file(name + ".txnindex")
 	s.ix.every = p.store.cfg.IndexBytes
 	s.ix.maxTS = minTime
 	s.made = p.store.cfg.Now().UnixMilli()
@@ -112,7 +114,7 @@ func (s *segment) unpin() {
 	if s.refs.Add(-1) > 0 || !s.gone.Load() {
 		return
 	}
-	for _, f := range []*file{s.log, s.ix.f} {
+	for _, f := range []*file{s.log, s.ix.f, s.aborts.f} {
 		// A file that stays because of an error is removed at the next start.
 		_ = f.close(false)
 		_ = f.set.fs.Remove(f.name)

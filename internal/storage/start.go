@@ -14,7 +14,8 @@ import (
 // out of the log and returns their bytes. Readers below offset get
 // ErrOffsetOutOfRange from now on; watchers are woken, so that they look again;
 // extents that are held stay readable. An offset at or below the start changes
-// nothing, one above the last stable offset is ErrOffsetOutOfRange.
+// nothing, one above the high watermark is ErrOffsetOutOfRange. One inside of an
+// open transaction leaves that open: what is left of it stays undecided.
 //
 // The record that tells of the new start must be durable in the metadata log
 // before, as a start reads it from there. Files leave the disk later, see discards.
@@ -23,15 +24,15 @@ func (p *Partition) SetStart(offset int64) (dropped int64, err error) {
 	defer p.mu.Unlock()
 	p.state.Lock()
 	deleted, closed := p.state.deleted, p.state.closed
-	start, stable, end := p.state.start, p.state.high.offset, p.state.end
+	start, high, end := p.state.start, p.state.high.offset, p.state.end
 	p.state.Unlock()
 	switch {
 	case closed:
 		return 0, ErrClosed
 	case deleted:
 		return 0, ErrDeleted
-	case offset > stable:
-		return 0, fmt.Errorf("%w: the log of %s-%d cannot start at %d, behind %d", ErrOffsetOutOfRange, p.topic.name, p.number, offset, stable)
+	case offset > high:
+		return 0, fmt.Errorf("%w: the log of %s-%d cannot start at %d, behind %d", ErrOffsetOutOfRange, p.topic.name, p.number, offset, high)
 	case offset <= start:
 		return 0, nil
 	}

@@ -133,6 +133,11 @@ var (
 	// producers (KIP-98); nothing was appended.
 	ErrOutOfOrderSequence = errors.New("out of order sequence number")
 	ErrProducerFenced     = errors.New("producer epoch is older than the last one seen")
+	// ErrInvalidTxnState: the producer has a transaction open in the partition and
+	// sent a batch outside of it. ErrCoordinatorFenced: a marker comes from a
+	// coordinator that was replaced. Nothing was appended.
+	ErrInvalidTxnState   = errors.New("producer has an open transaction")
+	ErrCoordinatorFenced = errors.New("coordinator epoch is older than the last one seen")
 )
 
 // CorruptError is a place on the disk that does not hold what was written there.
@@ -171,6 +176,10 @@ type Append struct {
 	// Batches is one or more valid batches, one after another. Base offsets and
 	// leader epoch are stamped in place. The bytes may be reused when Commit returns.
 	Batches []byte
+	// TxnVersion is the transaction.version by which a marker among the batches was
+	// written: from 2 on its epoch must be later than that of the transaction that
+	// it ends (KIP-890). Other batches do not need it.
+	TxnVersion int16
 
 	// Set by Commit:
 	Base      int64 // offset of the first record; for a duplicate, of the original

@@ -207,7 +207,7 @@ func (s *Store) DeleteTopic(id TopicID) error {
 		p.state.segments = nil
 		p.state.hints = [4]mark{}
 		p.wakeAll()
-		p.state.watchers = nil
+		p.state.watchers, p.state.stableWatchers = nil, nil
 		p.state.Unlock()
 		p.mu.Unlock()
 		for _, seg := range segments {

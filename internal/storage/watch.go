@@ -60,13 +60,21 @@ func (w *Watcher) wake() {
 func (p *Partition) Observe(w *Watcher) {
 	p.state.Lock()
 	defer p.state.Unlock()
-	p.register(w)
+	p.register(&p.state.watchers, w)
+}
+
+// ObserveStable is Observe for readers of what is below the last stable offset
+// only (read_committed).
+func (p *Partition) ObserveStable(w *Watcher) {
+	p.state.Lock()
+	defer p.state.Unlock()
+	p.register(&p.state.stableWatchers, w)
 }
 
 // register takes w in, and tells it if there is nothing more to come; state is
 // locked.
-func (p *Partition) register(w *Watcher) (gone bool) {
-	p.state.watchers = append(p.state.watchers, w)
+func (p *Partition) register(list *[]*Watcher, w *Watcher) (gone bool) {
+	*list = append(*list, w)
 	gone = p.state.deleted || p.state.closed
 	if gone {
 		w.wake()
@@ -77,7 +85,7 @@ func (p *Partition) register(w *Watcher) (gone bool) {
 // Watch registers w; what became readable past from counts at once.
 func (p *Partition) Watch(w *Watcher, from int64) {
 	p.state.Lock()
-	gone := p.register(w)
+	gone := p.register(&p.state.watchers, w)
 	m := p.state.high
 	p.state.Unlock()
 	if gone {
@@ -88,16 +96,64 @@ func (p *Partition) Watch(w *Watcher, from int64) {
 	w.add(p.bytesBetween(from, m))
 }
 
+// WatchStable is Watch for readers of what is below the last stable offset only
+// (read_committed): w hears of bytes when they come to lie below it.
+func (p *Partition) WatchStable(w *Watcher, from int64) {
+	p.state.Lock()
+	gone := p.register(&p.state.stableWatchers, w)
+	m := p.state.high
+	stable := p.stableOffset()
+	p.state.Unlock()
+	switch {
+	case gone || from >= stable:
+		return
+	case stable == m.offset:
+		w.add(p.bytesBetween(from, m))
+	default:
+		w.add(p.bytesUpTo(from, stable))
+	}
+}
+
 // Unwatch removes w; a watcher that is not there is no error.
 func (p *Partition) Unwatch(w *Watcher) {
 	p.state.Lock()
 	defer p.state.Unlock()
-	ws := p.state.watchers
-	if k := slices.Index(ws, w); k >= 0 {
-		ws[k] = ws[len(ws)-1]
-		ws[len(ws)-1] = nil
-		p.state.watchers = ws[:len(ws)-1]
+	if !unregister(&p.state.watchers, w) {
+		unregister(&p.state.stableWatchers, w)
 	}
+}
+
+func unregister(list *[]*Watcher, w *Watcher) bool {
+	ws := *list
+	k := slices.Index(ws, w)
+	if k < 0 {
+		return false
+	}
+	ws[k] = ws[len(ws)-1]
+	ws[len(ws)-1] = nil
+	*list = ws[:len(ws)-1]
+	return true
+}
+
+// allBytes is what is told when bytes cannot be counted: readers are woken and
+// meet the error themselves.
+const allBytes = 1 << 62
+
+// bytesUpTo counts the bytes from the batch that holds offset to the one that
+// begins at end, which lies inside the log.
+func (p *Partition) bytesUpTo(offset, end int64) int64 {
+	p.state.Lock()
+	seg := segmentAt(p.state.segments, end)
+	p.state.Unlock()
+	if seg == nil || !seg.pin() {
+		return allBytes
+	}
+	defer seg.unpin()
+	pos, err := seg.find(end)
+	if err != nil {
+		return allBytes
+	}
+	return p.bytesBetween(offset, mark{end, seg, pos})
 }
 
 // bytesBetween counts the bytes from the batch that holds offset to m. If they
@@ -106,7 +162,6 @@ func (p *Partition) bytesBetween(offset int64, m mark) int64 {
 	if offset >= m.offset || m.seg == nil {
 		return 0
 	}
-	const all = 1 << 62
 	p.state.Lock()
 	segs := p.state.segments
 	seg, pos, ok := p.hint(offset)
@@ -114,13 +169,13 @@ func (p *Partition) bytesBetween(offset int64, m mark) int64 {
 	if !ok {
 		seg = segmentAt(segs, offset)
 		if seg == nil || !seg.pin() {
-			return all
+			return allBytes
 		}
 		var err error
 		pos, err = seg.find(offset)
 		seg.unpin()
 		if err != nil {
-			return all
+			return allBytes
 		}
 	}
 	if seg == m.seg {

@@ -180,7 +180,7 @@ func readPageCheckpoint(b []byte) (c pageCheckpoint, err error) {
 		return c, fmt.Errorf("magic %q", magic)
 	}
 	version := r.i16()
-	if version < 1 || version > 2 {
+	if version < 1 || version > 3 {
 		return c, fmt.Errorf("version %d", version)
 	}
 	c.clean = r.u8()&1 != 0
@@ -226,6 +226,16 @@ func readPagePartition(r *pageReader, version int) pagePartition {
 		r.i64() // compacted up to here
 		for k := range p.segments {
 			p.segments[k].generation = r.u32()
+		}
+	}
+	if version >= 3 {
+		for range p.segments {
+			r.u32() // entries of the transaction index
+		}
+		for range r.u32() {
+			r.i64() // producer
+			r.u32() // coordinator epoch
+			r.i64() // begin of the open transaction
 		}
 	}
 	return p

@@ -78,7 +78,10 @@ func (p *pass) seal(seg *segment, group []*segment) error {
 	if err := seg.ix.flush(true); err != nil {
 		return err
 	}
-	for _, f := range []*file{seg.log, seg.ix.f} {
+	if err := p.copyTxns(seg, group); err != nil {
+		return err
+	}
+	for _, f := range []*file{seg.log, seg.ix.f, seg.aborts.f} {
 		if err := f.sync(); err != nil {
 			return err
 		}
@@ -159,17 +162,22 @@ func (p *pass) write(ctx context.Context, seg *segment) error {
 func (p *pass) keep(b batch.Batch) (batch.Batch, error) {
 	switch {
 	case b.Control():
-		return b, nil // a marker says what became of records that may be there still
+		return p.keepMarker(b)
 	case b.BaseOffset() >= p.until:
+		p.outcomes.follow(b)
 		return b, nil
 	}
-	horizon, has := b.DeleteHorizon()
-	set := int64(batch.NoHorizon)
-	if !b.Transactional() {
-		set = p.now + min(p.p.topic.clean.DeleteRetentionMillis, math.MaxInt64/2)
+	p.outcomes.follow(b)
+	aborted, err := p.isAborted(b)
+	if err != nil {
+		return nil, err
 	}
+	horizon, has := b.DeleteHorizon()
+	set := p.now + min(p.p.topic.clean.DeleteRetentionMillis, math.MaxInt64/2)
 	stays := func(e batch.Entry) bool {
 		switch {
+		case aborted:
+			return false
 		case e.Offset >= p.until:
 			return true
 		case e.Key == nil:
@@ -177,7 +185,7 @@ func (p *pass) keep(b batch.Batch) (batch.Batch, error) {
 		case e.Offset < p.keys.newest(e.Key):
 			return false
 		}
-		return !e.Tombstone || !has || p.now < horizon || b.Transactional()
+		return !e.Tombstone || !has || p.now < horizon
 	}
 	kept, err := p.rewriter.Rewrite(b, maxRecords, set, stays)
 	if err != nil {

@@ -19,6 +19,7 @@ type pass struct {
 	keys     *keyMap
 	until    int64           // the map knows all keys of [from, until)
 	lasts    map[int64]int64 // base offset of each producer's newest batch
+	outcomes outcomes
 	rewriter batch.Rewriter
 	buf      []byte // what was read
 	out      []byte // what is to be written
@@ -184,15 +185,19 @@ func (p *pass) readKeys(ctx context.Context) error {
 	return nil
 }
 
-// noteKeys notes the keys of a batch. Records of transactions are left out: they
-// may have been aborted, and then must not hide older ones. Records that cannot
+// noteKeys notes the keys of a batch. Records of aborted transactions are left
+// out: they must not hide older ones. Records that cannot
 // be read, since a producer compressed something else, are left out and kept.
 func (p *pass) noteKeys(b batch.Batch) error {
-	if b.Control() || b.Transactional() {
+	aborted, err := p.isAborted(b)
+	if err != nil {
+		return err
+	}
+	if aborted || b.Control() {
 		return nil
 	}
 	full := int64(-1)
-	err := p.rewriter.Each(b, maxRecords, func(e batch.Entry) bool {
+	err = p.rewriter.Each(b, maxRecords, func(e batch.Entry) bool {
 		if e.Offset < p.from || e.Key == nil {
 			return true
 		}

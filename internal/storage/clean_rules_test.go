@@ -211,31 +211,49 @@ func TestCleanKeepsTheCodec(t *testing.T) {
 	}
 }
 
-// TestCleanTransactions: markers stay; a record of a transaction hides none,
-// since it may have been aborted, and goes only for a newer one outside.
+// TestCleanTransactions: aborted records go and hide none, committed ones count
+// like others, and a marker goes when nothing of its transaction is left and
+// delete.retention.ms has passed.
 func TestCleanTransactions(t *testing.T) {
 	s, p, c := cleanStore(t)
-	in := func(ps ...pair) batch.Batch {
-		return batch.Build(batch.BuildOptions{Transactional: true, Producer: &batch.Producer{ID: 1, Sequence: -1}}, recordsOf(1000, ps)...)
+	in := func(pid int64, ps ...pair) batch.Batch {
+		return batch.Build(batch.BuildOptions{Transactional: true, Producer: &batch.Producer{ID: pid, Sequence: -1}}, recordsOf(1000, ps)...)
+	}
+	markers := func() (n int) {
+		for rest := mustRead(t, p, p.Offsets().Start); len(rest) > 0; {
+			b, more, err := batch.Split(rest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rest = more; b.Control() {
+				n++
+			}
+		}
+		return n
 	}
 	put(t, s, p, pairs(1000, pair{"a", "before"}, pair{"b", "before"}))
-	put(t, s, p, in(pair{"a", "inside"}, pair{"b", "inside"}, pair{"c", ""}))
-	put(t, s, p, batch.Build(batch.BuildOptions{Transactional: true, Control: true, Producer: &batch.Producer{ID: 1, Sequence: -1}},
-		batch.Record{Timestamp: 1000, Key: []byte{0, 0, 0, 1}, Value: []byte{0, 0, 0, 0, 0, 0}}))
-	put(t, s, p, pairs(1000, pair{"b", "after"}, pair{"\x00\x00\x00\x01", "a user's"}))
-	for range 3 {
-		round(t, s, p)
-		c.advance(time.Hour)
-	}
+	put(t, s, p, in(1, pair{"a", "aborted"}, pair{"c", "aborted"}))
+	put(t, s, p, in(2, pair{"b", "committed"}))
+	put(t, s, p, marker(1, 0, false))
+	put(t, s, p, marker(2, 0, true))
+	end := p.Offsets().End
+	round(t, s, p)
 	rs := stored(t, p)
-	if got := has(rs, "a"); !slices.Equal(got, []string{"before", "inside"}) {
-		t.Errorf("a: %q", got)
+	if a, b, none := has(rs, "a"), has(rs, "b"), has(rs, "c"); !slices.Equal(a, []string{"before"}) || !slices.Equal(b, []string{"committed"}) || none != nil {
+		t.Fatalf("a %q, b %q, c %q", a, b, none)
 	}
-	if got := has(rs, "b"); !slices.Equal(got, []string{"after"}) {
-		t.Errorf("b: %q", got)
+	if got, err := p.Aborted(0, end); err != nil || len(got) != 1 || markers() != 2 {
+		t.Fatalf("a reader may still need the list: %+v %v, %d markers", got, err, markers())
 	}
-	if len(has(rs, "c")) != 1 || len(has(rs, "\x00\x00\x00\x01")) != 2 {
-		t.Errorf("the tombstone of the transaction or its marker went: %v", rs)
+	for range 2 { // once the horizon is set, once it has passed
+		put(t, s, p, pairs(1000, pair{"d", "x"}))
+		round(t, s, p)
+		c.advance(2 * time.Second)
+	}
+	put(t, s, p, pairs(1000, pair{"d", "x"}))
+	round(t, s, p)
+	if got, err := p.Aborted(0, end); err != nil || len(got) != 0 || markers() != 1 {
+		t.Fatalf("%+v %v, %d markers", got, err, markers())
 	}
 }
 

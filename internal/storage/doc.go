@@ -45,7 +45,11 @@
 //  8. A producer's window is primary state. It is in each checkpoint at exactly
 //     the offset of the recovery point, and batches redone or scanned behind it
 //     move it as appends did. Batches may go, the windows that they made stay,
-//     until they are idle for too long or there are too many.
+//     until they are idle for too long or there are too many. So with the open
+//     transaction of a producer, which is part of its window, and keeps it.
+//     The last stable offset is the first offset of the oldest transaction that is
+//     open or whose marker is not durable, at most the high watermark. It never
+//     falls in one life.
 //  9. What fails is final: the first failed write, sync or rename closes Failed
 //     and refuses all appends from then on. A full disk is no failure: appends
 //     stop before the journal's next file would not fit, the reserve is given back
@@ -84,12 +88,14 @@
 //	Dir/ballast                         the reserve against a full disk
 //	Dir/journal/                        package journal's
 //	Dir/topics/<topic id, hex>/<partition>-<base offset, 20 digits>.log
-//	                                       and .index; -<generation> before that
-//	                                       once compacted
+//	                                       and .index; .txnindex once a transaction
+//	                                       was aborted in it; -<generation> before
+//	                                       that once compacted
 //
 // Partitions share their topic's directory, where Apache Kafka gives each its
 // own: a checkpoint syncs directories, and a start lists them, so one instead of
-// a thousand counts. Formats: doc/format/segment.md, index.md, checkpoint.md.
+// a thousand counts. Formats: doc/format/segment.md, index.md, txn-index.md,
+// checkpoint.md.
 //
 // # Envelope
 //
@@ -111,9 +117,9 @@
 //
 // # Left out on purpose
 //
-// Transactions come later. Their place is there: Offsets.Stable. Compaction keeps
-// control batches, and takes of a transaction's records only those that a newer
-// record outside of transactions hides. Deleting an index costs time and no data,
+// Who may begin or end a transaction is a coordinator's affair; a log follows the
+// batches and markers that come. A backup leaves transaction indexes out, as all
+// indexes: they are made anew. Deleting an index costs time and no data,
 // so indexes of active segments are never synced. Bytes 0-16 of batches behind a segment's
 // last index entry, 4 KiB at most, are compared with their neighbours only.
 // A directory of one life in os mode survives a kill whole; after a power cut

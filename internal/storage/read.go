@@ -16,12 +16,17 @@ type Extent struct {
 	n       int64
 	checked int64 // bytes of the segment below this are verified, from pos on
 	ordered bool  // the prefixes of the batches were checked
+	next    int64
 }
 
 var _ io.ReaderAt = (*Extent)(nil)
 
 // Len is the length in bytes; 0 for the zero Extent.
 func (e *Extent) Len() int { return int(e.n) }
+
+// Next is the offset behind the last batch of the extent: Partition.Aborted of the
+// offset that was read and Next is what a read_committed answer lists.
+func (e *Extent) Next() int64 { return e.next }
 
 // Release unpins the segment. It is safe to call it again.
 func (e *Extent) Release() {
@@ -84,6 +89,7 @@ func (p *Partition) read(offset int64, maxBytes int, end int64) (Extent, error) 
 		seg.unpin()
 		return Extent{}, err
 	}
+	e.next = next
 	p.state.Lock()
 	if segmentAt(s.segments, seg.base) == seg { // it was not replaced meanwhile
 		s.hints[s.nextHint%len(s.hints)] = mark{next, seg, e.pos + e.n}

@@ -103,6 +103,7 @@ type salvager struct {
 	st    *partitionState
 	from  int64 // the recovery point in the old directory; what lies behind changes the state
 	ended int64 // offset behind what was written
+	txns  txnScan
 	file  vfs.File
 	buf   []byte
 	pos   int64 // of buf in the file
@@ -113,7 +114,7 @@ var _ sink = (*salvager)(nil)
 func (s *salvager) begin(_ TopicSpec, st *partitionState) error {
 	copied := *st
 	copied.segments = nil
-	s.st, s.from, s.ended = &copied, st.next, st.start
+	s.st, s.from, s.ended, s.txns = &copied, st.next, st.start, txnScan{}
 	if len(st.segments) > 0 {
 		s.ended = st.segments[0].base
 	}
@@ -129,7 +130,7 @@ func (s *salvager) take(b batch.Batch) error {
 
 // note moves the producers' windows and the epoch history as an append does.
 func (s *salvager) note(b batch.Batch) {
-	if idempotent(b) {
+	if b.ProducerID() >= 0 {
 		if s.st.producers == nil {
 			s.st.producers = producers{}
 		}
@@ -192,6 +193,9 @@ func (s *salvager) write(b batch.Batch) error {
 	s.buf = append(s.buf, b...)
 	s.st.segments[k].size += int64(len(b))
 	s.st.segments[k].maxTS = max(s.st.segments[k].maxTS, b.MaxTimestamp())
+	if _, aborted := s.txns.take(b); aborted {
+		s.st.segments[k].aborted++ // the index itself is made at its first use
+	}
 	s.ended = b.NextOffset()
 	if len(s.buf) >= 1<<20 {
 		return s.flush()

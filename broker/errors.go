@@ -35,6 +35,8 @@ var codes = []struct {
 	{batch.ErrDecompress, kerr.UnknownServerError.Code},
 	{storage.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber.Code},
 	{storage.ErrProducerFenced, kerr.InvalidProducerEpoch.Code},
+	{storage.ErrInvalidTxnState, kerr.InvalidTxnState.Code},
+	{storage.ErrCoordinatorFenced, kerr.TransactionCoordinatorFenced.Code},
 	{storage.ErrNoSpace, kerr.KafkaStorageError.Code},
 	{storage.ErrNoDescriptor, kerr.KafkaStorageError.Code},
 	{storage.ErrStorage, kerr.KafkaStorageError.Code},

@@ -124,6 +124,9 @@ func (l *logCheck) segment(s segmentState, end int64, sealed bool) error {
 	if err != nil {
 		return err
 	}
+	if err := l.txnIndex(s); err != nil {
+		return err
+	}
 	short := size < s.size
 	at := int64(0)
 	for _, part := range l.index(s, min(size, s.size), end, sealed) {

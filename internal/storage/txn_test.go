@@ -234,6 +234,61 @@ func loseTxnIndexes(t *testing.T, fs *vfs.Mem, rng *rand.Rand) {
 	}
 }
 
+// TestCheckTxnIndex: a damaged transaction index is told of and harmless.
+func TestCheckTxnIndex(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, smallConfig(fs), orders)
+	p := s.Partition(ordersID, 0)
+	put(t, s, p, inTxn(1, 0, 0, 1))
+	put(t, s, p, marker(1, 0, false))
+	mustClose(t, s)
+	if r := check(t, fs); len(r.Problems) > 0 {
+		t.Fatalf("%+v", r.Problems)
+	}
+	name := topicDir("data", ordersID) + "/" + segmentName(0, 0) + ".txnindex"
+	f, err := fs.Open(name)
+	if err == nil {
+		_, err = f.WriteAt([]byte{0xff}, 20)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	if r := check(t, fs); len(r.Problems) != 1 || !r.Problems[0].Harmless || r.Problems[0].File != name {
+		t.Fatalf("%+v", r.Problems)
+	}
+	if err := fs.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if r := check(t, fs); len(r.Problems) > 0 {
+		t.Fatalf("%+v", r.Problems)
+	}
+}
+
+// TestSalvageKeepsAborted: the copy knows which transactions were aborted.
+func TestSalvageKeepsAborted(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, smallConfig(fs), orders)
+	p := s.Partition(ordersID, 0)
+	put(t, s, p, inTxn(1, 0, 0, 1))
+	put(t, s, p, marker(1, 0, false))
+	put(t, s, p, inTxn(2, 0, 0, 1))
+	mustClose(t, s)
+	catalog := &testCatalog{topics: []TopicSpec{orders}}
+	if _, err := Salvage(context.Background(), CheckConfig{FS: fs, Dir: "data", Catalog: catalog}, "out"); err != nil {
+		t.Fatal(err)
+	}
+	cfg := smallConfig(fs)
+	cfg.Dir = "out"
+	s = mustOpen(t, cfg, orders)
+	defer mustClose(t, s)
+	p = s.Partition(ordersID, 0)
+	mustStable(t, p, 2)
+	if got, err := p.Aborted(0, 2); err != nil || !slices.Equal(got, []AbortedTxn{{1, 0, 1, 2}}) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
 // TestRetentionWaitsForTransactions: neither time nor size takes a segment at or
 // behind the last stable offset; DeleteRecords may, and leaves the transaction open.
 func TestRetentionWaitsForTransactions(t *testing.T) {

@@ -348,3 +348,32 @@ func TestOpenTransactionIsNotForgotten(t *testing.T) {
 		t.Fatalf("%+v", list)
 	}
 }
+
+// TestStableWaitsForTheMarker: what a marker that is not durable would decide is
+// not shown, neither as an offset nor to those who wait.
+func TestStableWaitsForTheMarker(t *testing.T) {
+	fs := newHeldSync()
+	s := mustOpen(t, smallConfig(fs), orders)
+	defer mustClose(t, s)
+	p := s.Partition(ordersID, 0)
+	put(t, s, p, inTxn(1, 0, 0, 1))
+	put(t, s, p, text(1, "plain"))
+	w := NewWatcher(1)
+	p.WatchStable(w, 0)
+	fs.hold()
+	_, lsn, err := commit(s, p, marker(1, 0, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := p.Offsets(); o.Stable != 0 || o.High != 2 || o.End != 3 || len(w.C) != 0 {
+		t.Errorf("decided before the marker is durable: %+v", o)
+	}
+	fs.free()
+	if err := s.Wait(context.Background(), lsn, Durable); err != nil {
+		t.Fatal(err)
+	}
+	mustStable(t, p, 3)
+	if len(w.C) != 1 {
+		t.Error("the durable marker woke nobody")
+	}
+}

@@ -44,6 +44,7 @@ var commands = map[string]command{
 	"e2e":         {"produce-to-consume latency at a fixed rate", setupE2E},
 	"many":        {"many partitions and many connections", setupMany},
 	"group":       {"consumer group: join, leave, crash; time to stable and to resume", setupGroup},
+	"groups":      {"many groups that send heartbeats and commits: the coordinator's CPU", setupGroups},
 	"txn":         {"transactions per second and read_committed visibility", setupTxn},
 	"relay":       {"consume, copy, produce, commit: the loop a stream library wraps", setupRelay},
 	"startup":     {"start a server command; time to first produce, RSS, restart", setupStartup},

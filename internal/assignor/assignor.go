@@ -1,11 +1,5 @@
 package assignor
 
-import (
-	"bytes"
-	"maps"
-	"slices"
-)
-
 // A TopicID is the id of a topic, as in Metadata.
 type TopicID = [16]byte
 
@@ -24,8 +18,7 @@ type Spec struct {
 }
 
 // An Assignment says for every member of a Spec which partitions it shall have,
-// each list ascending. It may share lists with the Spec, so neither is to be
-// written to afterwards.
+// each list ascending. It shares nothing with the Spec.
 type Assignment map[string]map[TopicID][]int32
 
 // Names returns the names of all assignors, the one that Kafka uses by default
@@ -35,21 +28,10 @@ func Names() []string { return []string{"uniform", "range"} }
 // Find returns the assignor of a name.
 func Find(name string) (func(Spec) Assignment, bool) {
 	switch name {
-	case "uniform", "range":
+	case "uniform":
+		return uniform, true
+	case "range":
 		return ranges, true
 	}
 	return nil, false
-}
-
-// sortedTopics returns the topics that somebody subscribes to and that exist.
-func sortedTopics(spec Spec) []TopicID {
-	set := map[TopicID]struct{}{}
-	for _, m := range spec.Members {
-		for topic := range m.Topics {
-			if spec.Partitions[topic] > 0 {
-				set[topic] = struct{}{}
-			}
-		}
-	}
-	return slices.SortedFunc(maps.Keys(set), func(a, b TopicID) int { return bytes.Compare(a[:], b[:]) })
 }

@@ -1,35 +1,27 @@
 package assignor
 
-import (
-	"maps"
-	"slices"
-)
-
-// ranges gives each topic's partitions out in runs, by the order of member ids.
+// ranges gives each topic's partitions out in runs, in the order of its members,
+// the first ones getting one more when they do not divide evenly. Members with the
+// same subscriptions so get the same partitions of all topics that have equally
+// many, which joins need.
+//
+// It is as sticky as Kafka's: not by looking at what is owned, which would break
+// the runs, but since static members keep their place in the order.
 func ranges(spec Spec) Assignment {
-	out := make(Assignment, len(spec.Members))
-	ids := slices.Sorted(maps.Keys(spec.Members))
-	for _, id := range ids {
-		out[id] = map[TopicID][]int32{}
-	}
-	for _, topic := range sortedTopics(spec) {
-		var subscribed []string
-		for _, id := range ids {
-			if _, ok := spec.Members[id].Topics[topic]; ok {
-				subscribed = append(subscribed, id)
-			}
-		}
-		next, n, members := int32(0), spec.Partitions[topic], int32(len(subscribed))
-		for i, id := range subscribed {
-			size := n / members
-			if int32(i) < n%members {
+	m := newModel(spec)
+	for t, members := range m.subscribers {
+		n := m.first[t+1] - m.first[t]
+		next := m.first[t]
+		for i, member := range members {
+			size := n / len(members)
+			if i < n%len(members) {
 				size++
 			}
 			for range size {
-				out[id][topic] = append(out[id][topic], next)
+				m.give(next, member)
 				next++
 			}
 		}
 	}
-	return out
+	return m.assignment()
 }

@@ -7,20 +7,16 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weirstream/weir/broker"
 	"github.com/weirstream/weir/internal/vfs"
 )
-
-const defaultAdmin = "localhost:9644"
 
 func (a *app) backupCommand() *cobra.Command {
 	var admin, data string
@@ -134,21 +130,11 @@ func (d *destination) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// backupAnswer is how long a broker may take to begin with an archive, which it
-// does at once.
-const backupAnswer = 10 * time.Second
-
 // fetchBackup asks a broker that runs.
 func fetchBackup(ctx context.Context, admin string, w io.Writer) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+admin+"/backup", nil)
+	response, err := askAdmin(ctx, admin, http.MethodPost, "/backup", ", or archive the directory of one that does not run with --data")
 	if err != nil {
-		return usagef("--admin %s: %w", admin, err)
-	}
-	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: backupAnswer}).DialContext, ResponseHeaderTimeout: backupAnswer}
-	defer transport.CloseIdleConnections()
-	response, err := (&http.Client{Transport: transport}).Do(request)
-	if err != nil {
-		return &exitError{ExitUnreachable, fmt.Errorf("no broker answers at %s (%w): start it with weir serve --admin %s, or archive the directory of one that does not run with --data", admin, err, admin)}
+		return err
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {

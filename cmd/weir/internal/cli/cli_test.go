@@ -43,7 +43,7 @@ func TestUsage(t *testing.T) {
 		{"topic lst", `no command "lst"; did you mean list?`},
 		{"topic list x", "too many: x"},
 		{"topic alter t -b localhost:1", `weir topic has no command "alter" (there are create, delete, describe, list)`},
-		{"group delete x -b localhost:1", `weir group has no command "delete" (there are describe, list)`},
+		{"group alter x -b localhost:1", `weir group has no command "alter" (there are delete, describe, list, members, timeline)`},
 		{"topic -b localhost:1", "unknown shorthand flag: 'b'"},
 		{"produce t -p x", "-p x: invalid argument: want a whole number, -1 to 2147483647"},
 		{"consume t -p x", "-p x: invalid argument: want whole numbers, 0 to 2147483647"},

@@ -75,6 +75,13 @@ func groupErrors(resp kmsg.Response, f func(code int16)) {
 		each(r.Groups, func(g *kmsg.DescribeGroupsResponseGroup) { f(g.ErrorCode) })
 	case *kmsg.ListGroupsResponse:
 		f(r.ErrorCode)
+	case *kmsg.DeleteGroupsResponse:
+		each(r.Groups, func(g *kmsg.DeleteGroupsResponseGroup) { f(g.ErrorCode) })
+	case *kmsg.OffsetDeleteResponse:
+		f(r.ErrorCode)
+		each(r.Topics, func(t *kmsg.OffsetDeleteResponseTopic) {
+			each(t.Partitions, func(p *kmsg.OffsetDeleteResponseTopicPartition) { f(p.ErrorCode) })
+		})
 	}
 }
 

@@ -173,10 +173,7 @@ func demoResult(err error, dir string) error {
 
 // keepDemo leaves the broker to whoever wants to look around.
 func (a *app) keepDemo(ctx context.Context, stage demoStage) error {
-	program := a.Program
-	if program == "" {
-		program = "weir"
-	}
+	program := a.program()
 	_, err := fmt.Fprintf(a.Stdout, `
 The broker goes on at %[2]s until Ctrl-C. Try, in another terminal:
 

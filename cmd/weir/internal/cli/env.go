@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,6 +82,9 @@ type app struct {
 	output  string
 	open    func(context.Context, serveOptions, *slog.Logger) (embedded, error)
 }
+
+// program is how the user calls it.
+func (a *app) program() string { return cmp.Or(a.Program, "weir") }
 
 // notef tells a person something, on standard error.
 func (a *app) notef(format string, args ...any) {

@@ -13,7 +13,7 @@ import (
 func (a *app) groupCommand() *cobra.Command {
 	return a.group("group", "List, explain, reset and delete consumer groups", "",
 		a.groupListCommand(), a.groupDescribeCommand(), a.groupMembersCommand(),
-		a.groupDeleteCommand(), a.groupTimelineCommand())
+		a.groupDeleteCommand(), a.groupResetCommand(), a.groupTimelineCommand())
 }
 
 // committedOffsets asks where a group stands; a group that never committed

@@ -3,8 +3,12 @@
 package interop
 
 import (
+	"context"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // TestWall runs weir's own applications against Apache Kafka: the same test
@@ -20,6 +24,7 @@ func TestWall(t *testing.T) {
 		}
 	})
 	t.Run("commands", func(t *testing.T) { commands(t, in, address) })
+	t.Run("groups", func(t *testing.T) { groups(t, in, address, "consumer") })
 }
 
 // TestCommands is the other side of it: the same commands on weir's broker.
@@ -28,6 +33,7 @@ func TestCommands(t *testing.T) {
 	address := freeAddress(t)
 	weirServe(t, in, address)
 	commands(t, in, address)
+	groups(t, in, address, "classic")
 }
 
 // commands walk through the life of a topic and a group.
@@ -52,4 +58,61 @@ func commands(t *testing.T, in installed, address string) {
 		t.Errorf("group describe printed:\n%s", out)
 	}
 	weir("", "topic", "delete", "walk", "--yes")
+}
+
+// groups walks through what the commands do with a group that has a member, and
+// none: the protocol is the one that the client and the broker agree on.
+func groups(t *testing.T, in installed, address, protocol string) {
+	t.Helper()
+	dir := t.TempDir()
+	weir := func(args ...string) string {
+		t.Helper()
+		return run(t, "weir "+strings.Join(args, " "), []string{"WEIR_BROKERS=" + address}, "", in.weir, args...)
+	}
+	says := func(out string, words ...string) {
+		t.Helper()
+		for _, word := range words {
+			if !strings.Contains(out, word) {
+				t.Errorf("%q is not in\n%s", word, out)
+			}
+		}
+	}
+	createTopic(t, address, "ways", 2)
+	leave := joined(t, address, "hikers", "ways", 2)
+	says(weir("group", "list", "--state", "stable", "--type", protocol, "-O", "csv"), "hikers,Stable,"+protocol+",consumer,")
+	says(weir("group", "members", "hikers", "-O", "csv"), ",guide,", ",ways:0-1,", ","+protocol+",")
+	says(weir("group", "reset", "hikers", "--topic", "ways", "--to-end"), "would change")
+	says(weir("group", "delete", "hikers", "--topic", "ways", "--dry-run"), "unchanged")
+	leave()
+	undo := filepath.Join(dir, "undo.json")
+	says(weir("group", "reset", "hikers", "--topic", "ways", "--to-start", "--execute", "--undo", undo), "hikers  ways   1          -       0      -      0    changed  -")
+	says(weir("group", "describe", "hikers", "-O", "csv"), "hikers,Empty,ways,1,0,0,0,")
+	says(weir("group", "reset", "hikers", "--from-file", undo, "--execute", "--undo", filepath.Join(dir, "redo.json")), "changed")
+	says(weir("group", "delete", "hikers", "--yes"), "deleted")
+	if out := weir("group", "list", "-O", "name"); strings.Contains(out, "hikers") {
+		t.Errorf("a deleted group is there:\n%s", out)
+	}
+}
+
+// joined starts a member that asks for the consumer protocol (KIP-848), waits until
+// it has all partitions of its topic, and returns what makes it leave.
+func joined(t *testing.T, address, group, topic string, partitions int) (leave func()) {
+	t.Helper()
+	assigned := make(chan struct{}, 16)
+	cl := client(t, address, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ClientID("guide"), kgo.ServerSideBalancer(),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, got map[string][]int32) {
+			for range got[topic] {
+				assigned <- struct{}{}
+			}
+		}))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for range partitions {
+		select {
+		case <-assigned:
+		case <-ctx.Done():
+			t.Fatalf("group %s gets no partitions of %s", group, topic)
+		}
+	}
+	return cl.Close
 }

@@ -8,7 +8,8 @@
 // cancellation of a context.
 //
 // The client commands (topic, produce, consume, group) speak only the Kafka
-// protocol and work against any Kafka-compatible broker. Only serve (and the
+// protocol and work against any Kafka-compatible broker; of these, group timeline
+// alone asks the admin address of weir's own. Only serve (and the
 // demonstration) opens the embedded broker; it is the place where the two sides
 // of the wall meet. Those that care for a data directory (fsck, backup, restore)
 // go through package broker too.
@@ -26,11 +27,12 @@
 //  5. What consume -g has printed is committed before it exits, what it has not
 //     printed is not.
 //  6. A destructive command shows what it would touch, asks on a terminal, and
-//     refuses without --yes elsewhere.
+//     refuses without --yes elsewhere. What can be taken back is not asked for:
+//     group reset only shows, unless --execute, and then leaves a file for its undo.
 //  7. A reader of standard output that goes away (a broken pipe) ends a command
 //     quietly; what failed besides it still has its exit code. An archive that
 //     its reader did not take whole is a failure.
 //
-// Left out on purpose: contexts, TLS and SASL flags, and group offset changes
-// come with the parts of the broker that they need.
+// Left out on purpose: contexts, and TLS and SASL flags, come with the parts of the
+// broker that they need.
 package cli

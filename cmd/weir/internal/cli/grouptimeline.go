@@ -56,6 +56,7 @@ type timelineEvent struct {
 	Reason     string    `json:"reason"`
 	DurationMS *float64  `json:"durationMs"`
 	Moved      *int      `json:"partitionsMoved"`
+	Members    *int      `json:"members"`
 }
 
 // maxTimeline is more than a hundred events take.
@@ -88,18 +89,21 @@ func fetchTimeline(ctx context.Context, admin, group string) ([]timelineEvent, e
 }
 
 func timelineListing(events []timelineEvent) *listing {
-	list := newListing("GroupTimeline", column{name: "time"}, column{name: "event"}, column{name: "epoch"},
+	list := newListing("GroupTimeline", column{name: "time"}, column{name: "event"}, column{name: "epoch"}, column{name: "members"},
 		column{name: "client_id"}, column{name: "instance_id", wide: true}, column{name: "member", wide: true}, column{name: "host", wide: true},
 		column{name: "duration_ms"}, column{name: "moved"}, column{name: "reason"})
 	for _, e := range events {
-		var took, moved any
+		var took, moved, members any
 		if e.DurationMS != nil {
 			took = *e.DurationMS
 		}
 		if e.Moved != nil {
 			moved = *e.Moved
 		}
-		list.add(nil, e.Time.UTC().Format("2006-01-02T15:04:05.000Z"), e.Kind, e.Generation, orNil(e.ClientID), orNil(e.InstanceID),
+		if e.Members != nil {
+			members = *e.Members
+		}
+		list.add(nil, e.Time.UTC().Format("2006-01-02T15:04:05.000Z"), e.Kind, e.Generation, members, orNil(e.ClientID), orNil(e.InstanceID),
 			orNil(e.MemberID), orNil(e.ClientHost), took, moved, orNil(e.Reason))
 	}
 	return list

@@ -6,6 +6,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weirstream/weir/broker/brokertest"
 )
 
 // adminOf answers each path with a status and a body.
@@ -24,11 +28,11 @@ func adminOf(t *testing.T, status int, body string) (address string, asked *[]st
 func TestTimeline(t *testing.T) {
 	admin, asked := adminOf(t, http.StatusOK, `{"group":"a/b","events":[
 		{"time":"2026-11-25T05:43:00.123456789Z","kind":"joined","generation":1,"memberId":"m-1","clientId":"c","clientHost":"/127.0.0.1","reason":"a new member"},
-		{"time":"2026-11-25T06:43:02+01:00","kind":"became stable","generation":2,"durationMs":12.5,"partitionsMoved":0,"unknown":1}]}`)
+		{"time":"2026-11-25T06:43:02+01:00","kind":"became stable","generation":2,"durationMs":12.5,"partitionsMoved":0,"members":3,"unknown":1}]}`)
 	r := run(t.Context(), Env{}, "group", "timeline", "a/b", "--admin", admin)
-	want := "TIME                      EVENT          EPOCH  CLIENT-ID  DURATION-MS  MOVED  REASON\n" +
-		"2026-11-25T05:43:00.123Z  joined         1      c          -            -      a new member\n" +
-		"2026-11-25T05:43:02.000Z  became stable  2      -          12.5         0      -\n"
+	want := "TIME                      EVENT          EPOCH  MEMBERS  CLIENT-ID  DURATION-MS  MOVED  REASON\n" +
+		"2026-11-25T05:43:00.123Z  joined         1      -        c          -            -      a new member\n" +
+		"2026-11-25T05:43:02.000Z  became stable  2      3        -          12.5         0      -\n"
 	if r.code != ExitOK || r.out != want {
 		t.Errorf("code %d, said %q, printed\n%s", r.code, r.errOut, r.out)
 	}
@@ -66,5 +70,26 @@ func TestTimelineFails(t *testing.T) {
 	admin := strings.TrimPrefix(server.URL, "http://")
 	if r := run(t.Context(), Env{}, "group", "timeline", "g", "--admin", admin); r.code != ExitUnreachable || !strings.Contains(r.errOut, "weir serve --admin "+admin) {
 		t.Errorf("nobody there: code %d, said %q", r.code, r.errOut)
+	}
+}
+
+// TestTimelineOfTheBroker: what weir's own broker tells is understood.
+func TestTimelineOfTheBroker(t *testing.T) {
+	b := brokertest.Start(t)
+	env := against(b)
+	mustRun(t, env, "topic create t -p 1")
+	member(t, b, kgo.ClientID("worker"))()
+	server := httptest.NewServer(b.Broker().Handler())
+	defer server.Close()
+	admin := strings.TrimPrefix(server.URL, "http://")
+	out := mustRun(t, env, "group timeline g -O csv --admin "+admin)
+	for _, says := range []string{",joined,", ",worker,", ",became stable,", ",left,"} {
+		if !strings.Contains(out, says) {
+			t.Errorf("%q is not in\n%s", says, out)
+		}
+	}
+	r := run(t.Context(), env, "group", "timeline", "nobody", "--admin", admin)
+	if r.code != ExitFailed || !strings.Contains(r.errOut, "weir group list") {
+		t.Errorf("code %d, said %q", r.code, r.errOut)
 	}
 }

@@ -6,6 +6,7 @@ type Source int8
 // The sources in use.
 const (
 	DynamicTopic Source = 1 // given for the topic
+	DynamicGroup Source = 8 // given for the consumer group
 	StaticBroker Source = 4 // given to the broker at its start
 	Default      Source = 5
 )
@@ -55,6 +56,30 @@ func (s *Settings) DescribeTopic(configs map[string]string) []Entry {
 		if len(d.brokers) == 1 {
 			e.Synonyms = append(e.Synonyms, Synonym{d.brokers[0].name, d.def, Default})
 		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// DescribeGroup lists all settings of a consumer group with these configs, sorted by
+// name.
+func (s *Settings) DescribeGroup(configs map[string]string) []Entry {
+	out := make([]Entry, 0, len(groupSettings))
+	for i := range groupSettings {
+		d := &groupSettings[i]
+		e := Entry{Name: d.name, Value: d.def, Source: Default, Kind: d.rule.kind, Doc: d.doc, Allowed: d.rule.allowed, Default: d.def}
+		static, isStatic := s.given[d.broker]
+		if isStatic {
+			e.Value, e.Source = static, StaticBroker
+		}
+		if v, ok := configs[d.name]; ok {
+			e.Value, e.Source = v, DynamicGroup
+			e.Synonyms = append(e.Synonyms, Synonym{d.name, v, DynamicGroup})
+		}
+		if isStatic {
+			e.Synonyms = append(e.Synonyms, Synonym{d.broker, static, StaticBroker})
+		}
+		e.Synonyms = append(e.Synonyms, Synonym{d.broker, d.def, Default})
 		out = append(out, e)
 	}
 	return out

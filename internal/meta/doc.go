@@ -2,10 +2,11 @@
 //
 // The nouns. A Record is one durable fact in the log __cluster_metadata. An
 // Image is all that the log says up to some record. A topic setting belongs to
-// a topic ("segment.bytes"), a broker setting to the broker ("num.partitions");
-// many broker settings are only the defaults of a topic setting
-// ("log.segment.bytes"). Settings are the broker's, parsed; TopicConfig is what
-// is in force for one topic.
+// a topic ("segment.bytes"), a group setting to a consumer group
+// ("consumer.session.timeout.ms"), a broker setting to the broker
+// ("num.partitions"); many broker settings are only the defaults of one of a topic
+// ("log.segment.bytes") or group. Settings are the broker's, parsed; TopicConfig and
+// GroupConfig are what is in force for one topic or group.
 //
 //	bytes ── Decode ──► Record ── Image.Apply ──► Image ──► Topic.Configs ─┐
 //	bytes ◄─ Encode ─── Record                                             ├─► TopicConfig
@@ -19,7 +20,7 @@
 //     handed out twice: NextProducerID never goes back.
 //  3. A record of an unknown type or a newer version is an error that names it.
 //     Skipping it could bring a deleted topic back, so nobody may.
-//  4. A setting is judged by its row in one of two tables; the tables are also
+//  4. A setting is judged by its row in one of three tables; the tables are also
 //     what DescribeConfigs and the documentation list. A row that nothing acts
 //     on says so in its documentation.
 //  5. Every error names the key, the value and what is allowed.
@@ -29,7 +30,7 @@
 // records, after they were appended to the log. doc/format/metadata-log.md
 // describes the records.
 //
-// Left out until they are needed: records of changed configs and partition
-// counts, users, quotas and access rules. Each will be a new record type, which
-// an older weir refuses by invariant 3.
+// Left out until they are needed: records of users, quotas and access rules, and of
+// settings of the broker that change while it runs. Each will be a new record type,
+// which an older weir refuses by invariant 3.
 package meta

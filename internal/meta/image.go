@@ -26,6 +26,7 @@ type Image struct {
 	byID       *shards[[16]byte, *Topic]
 	byFolded   *shards[string, string] // name with '.' as '_' → name
 	starts     *shards[[16]byte, logStarts]
+	groups     *shards[string, map[string]string] // id → settings given for the group
 	partitions int
 	clusterID  string
 	producerID int64
@@ -40,6 +41,7 @@ func NewImage() *Image {
 		byID:     newShards[[16]byte, *Topic](),
 		byFolded: newShards[string, string](),
 		starts:   newShards[[16]byte, logStarts](),
+		groups:   newShards[string, map[string]string](),
 	}).ready()
 }
 
@@ -99,7 +101,7 @@ func (m *Image) Apply(r Record) (*Image, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConflict, err)
 	}
 	next := &Image{
-		byName: m.byName, byID: m.byID, byFolded: m.byFolded, starts: m.starts,
+		byName: m.byName, byID: m.byID, byFolded: m.byFolded, starts: m.starts, groups: m.groups,
 		partitions: m.partitions, clusterID: m.clusterID, producerID: m.producerID,
 	}
 	var err error
@@ -108,6 +110,12 @@ func (m *Image) Apply(r Record) (*Image, error) {
 		err = next.create(r)
 	case TopicDeletedRecord:
 		err = next.remove(r)
+	case TopicConfigsRecord:
+		err = next.configureTopic(r)
+	case TopicPartitionsRecord:
+		err = next.addPartitions(r)
+	case GroupConfigsRecord:
+		next.configureGroup(r)
 	case ProducerIDsRecord:
 		if r.Next < m.producerID {
 			err = fmt.Errorf("%w: producer ids go back from %d to %d", ErrConflict, m.producerID, r.Next)

@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Record is one durable fact in __cluster_metadata: TopicRecord,
-// TopicDeletedRecord, ProducerIDsRecord, ClusterRecord or LogStartRecord, by
-// value.
+// TopicDeletedRecord, TopicConfigsRecord, TopicPartitionsRecord, GroupConfigsRecord,
+// ProducerIDsRecord, ClusterRecord or LogStartRecord, by value.
 type Record interface {
 	recordType() string
 	check() error
@@ -165,6 +166,12 @@ func Encode(r Record) (key, value []byte) {
 		b.Name, b.ID, b.Partitions, b.Configs = r.Name, FormatID(r.ID), r.Partitions, r.Configs
 	case TopicDeletedRecord:
 		b.Name, b.ID = r.Name, FormatID(r.ID)
+	case TopicConfigsRecord:
+		b.Name, b.ID, b.Configs = r.Name, FormatID(r.ID), r.Configs
+	case TopicPartitionsRecord:
+		b.Name, b.ID, b.Partitions = r.Name, FormatID(r.ID), r.Partitions
+	case GroupConfigsRecord:
+		b.Name, b.Configs = r.Name, r.Configs
 	case ProducerIDsRecord:
 		b.Next = r.Next
 	case ClusterRecord:
@@ -186,7 +193,7 @@ func Encode(r Record) (key, value []byte) {
 // for what a newer weir wrote, ErrBadRecord for everything else.
 func Decode(key, value []byte) (Record, error) {
 	switch string(key) {
-	case "topic", "topic-deleted", "producer-ids", "cluster", "log-start":
+	case "topic", "topic-deleted", "topic-configs", "topic-partitions", "group-configs", "producer-ids", "cluster", "log-start":
 	default:
 		return nil, &UnknownRecordError{Type: string(key)}
 	}
@@ -223,7 +230,7 @@ func decodeBody(key string, value []byte) (Record, error) {
 		return nil, errors.New("bytes follow the value")
 	}
 	var id [16]byte
-	if key == "topic" || key == "topic-deleted" || key == "log-start" {
+	if strings.HasPrefix(key, "topic") || key == "log-start" {
 		var err error
 		if id, err = ParseID(b.ID); err != nil {
 			return nil, err
@@ -234,6 +241,12 @@ func decodeBody(key string, value []byte) (Record, error) {
 		return TopicRecord{Name: b.Name, ID: id, Partitions: b.Partitions, Configs: b.Configs}, nil
 	case "topic-deleted":
 		return TopicDeletedRecord{Name: b.Name, ID: id}, nil
+	case "topic-configs":
+		return TopicConfigsRecord{Name: b.Name, ID: id, Configs: b.Configs}, nil
+	case "topic-partitions":
+		return TopicPartitionsRecord{Name: b.Name, ID: id, Partitions: b.Partitions}, nil
+	case "group-configs":
+		return GroupConfigsRecord{Name: b.Name, Configs: b.Configs}, nil
 	case "producer-ids":
 		return ProducerIDsRecord{Next: b.Next}, nil
 	case "log-start":

@@ -16,6 +16,11 @@ var allRecords = []Record{
 	ProducerIDsRecord{Next: 3000},
 	ProducerIDsRecord{},
 	ClusterRecord{ClusterID: "5L6g3nShT-eMCtK--X86sw"},
+	TopicConfigsRecord{Name: "orders", ID: id(1), Configs: map[string]string{"retention.ms": "1", "cleanup.policy": "compact"}},
+	TopicConfigsRecord{Name: "orders", ID: id(1)},
+	TopicPartitionsRecord{Name: "orders", ID: id(1), Partitions: 12},
+	GroupConfigsRecord{Name: "a group, ü", Configs: map[string]string{"consumer.session.timeout.ms": "50000"}},
+	GroupConfigsRecord{Name: "g"},
 	LogStartRecord{ID: id(1), Starts: []LogStart{{Partition: 0, Offset: 17}, {Partition: 5, Offset: 1<<63 - 1}}},
 }
 
@@ -42,6 +47,11 @@ func TestRecordBytes(t *testing.T) {
 		`producer-ids {"v":1,"next":3000}`,
 		`producer-ids {"v":1}`,
 		`cluster {"v":1,"clusterId":"5L6g3nShT-eMCtK--X86sw"}`,
+		`topic-configs {"v":1,"name":"orders","id":"qgAAAQEAAAAAAAAAAAAAAA","configs":{"cleanup.policy":"compact","retention.ms":"1"}}`,
+		`topic-configs {"v":1,"name":"orders","id":"qgAAAQEAAAAAAAAAAAAAAA"}`,
+		`topic-partitions {"v":1,"name":"orders","id":"qgAAAQEAAAAAAAAAAAAAAA","partitions":12}`,
+		`group-configs {"v":1,"name":"a group, ü","configs":{"consumer.session.timeout.ms":"50000"}}`,
+		`group-configs {"v":1,"name":"g"}`,
 		`log-start {"v":1,"id":"qgAAAQEAAAAAAAAAAAAAAA","starts":[[0,17],[5,9223372036854775807]]}`,
 	}
 	for i, r := range allRecords {
@@ -77,6 +87,12 @@ func TestDecodeRefuses(t *testing.T) {
 		{"zero id", "topic", `{"v":1,"name":"a","id":"AAAAAAAAAAAAAAAAAAAAAA","partitions":1}`},
 		{"short id", "topic-deleted", `{"v":1,"name":"a","id":"qgAA"}`},
 		{"empty cluster id", "cluster", `{"v":1}`},
+		{"configs of no topic", "topic-configs", `{"v":1,"name":"a","configs":{"a":"b"}}`},
+		{"configs of a topic without name", "topic-configs", `{"v":1,"id":"qgAAAgEAAAAAAAAAAAAAAA"}`},
+		{"no partitions for a topic", "topic-partitions", `{"v":1,"name":"a","id":"qgAAAgEAAAAAAAAAAAAAAA"}`},
+		{"partitions of no topic", "topic-partitions", `{"v":1,"name":"a","partitions":2}`},
+		{"configs of no group", "group-configs", `{"v":1,"configs":{"a":"b"}}`},
+		{"configs that are no strings", "group-configs", `{"v":1,"name":"g","configs":{"a":1}}`},
 	}
 	for _, tt := range tests {
 		if r, err := Decode([]byte(tt.key), []byte(tt.value)); !errors.Is(err, ErrBadRecord) || r != nil || !strings.Contains(err.Error(), tt.key) {
@@ -120,10 +136,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%+v, encoded again: %v", r, err)
 		}
-		if topic, ok := r.(TopicRecord); ok && len(topic.Configs) == 0 {
-			topic.Configs = nil // {} is written as nothing
-			r = topic
-		}
+		r = withoutEmpty(r)
 		if !reflect.DeepEqual(r, again) {
 			t.Fatalf("read %+v, then %+v", r, again)
 		}
@@ -131,4 +144,26 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("apply: %v", err)
 		}
 	})
+}
+
+// withoutEmpty has no configs where they are {}, which is written as nothing.
+func withoutEmpty(r Record) Record {
+	switch c := r.(type) {
+	case TopicRecord:
+		if len(c.Configs) == 0 {
+			c.Configs = nil
+		}
+		return c
+	case TopicConfigsRecord:
+		if len(c.Configs) == 0 {
+			c.Configs = nil
+		}
+		return c
+	case GroupConfigsRecord:
+		if len(c.Configs) == 0 {
+			c.Configs = nil
+		}
+		return c
+	}
+	return r
 }

@@ -35,7 +35,11 @@ type Settings struct {
 	GroupMinSessionTimeout     time.Duration
 	GroupMaxSessionTimeout     time.Duration
 	GroupInitialRebalanceDelay time.Duration
-	GroupMaxSize               int // members of a group
+	GroupMaxSize               int         // members of a group
+	ConsumerGroup              GroupConfig // group.consumer.*: of groups that do not say otherwise
+	ConsumerGroupMaxSize       int         // group.consumer.max.size
+	ConsumerGroupAssignors     []string    // group.consumer.assignors: the first is the default
+	ConsumerGroupMigration     string      // group.consumer.migration.policy, in lower case
 	MaxGroups                  int
 	OffsetsRetention           time.Duration
 	OffsetMetadataMaxBytes     int
@@ -98,6 +102,9 @@ func (s *Settings) check() error {
 	broker, b := s.given["broker.id"]
 	if a && b && node != broker {
 		return fmt.Errorf("%w: node.id (%s) and broker.id (%s) are one setting with two names", ErrInvalidConfig, node, broker)
+	}
+	if err := s.checkConsumerGroups(); err != nil {
+		return err
 	}
 	if int(s.NumPartitions) > s.MaxPartitionsPerTopic {
 		return fmt.Errorf("%w: num.partitions (%d) is larger than weir.max.partitions.per.topic (%d)",

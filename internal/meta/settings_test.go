@@ -23,12 +23,12 @@ func parse(t *testing.T, values map[string]string) Settings {
 	return s
 }
 
-// kafkaRow is one line of testdata/kafka-4.3.1-topic-settings.tsv.
+// kafkaRow is one line of testdata/kafka-4.3.1-*-settings.tsv.
 type kafkaRow struct{ name, def, kind, synonym string }
 
-func kafkaRows(t *testing.T) []kafkaRow {
+func kafkaRows(t *testing.T, of string) []kafkaRow {
 	t.Helper()
-	b, err := os.ReadFile("testdata/kafka-4.3.1-topic-settings.tsv")
+	b, err := os.ReadFile("testdata/kafka-4.3.1-" + of + "-settings.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestTopicSettingsAreKafkas(t *testing.T) {
 			t.Errorf("%s: %+v", e.Name, e)
 		}
 	}
-	if diff := cmp.Diff(kafkaRows(t), got, cmp.AllowUnexported(kafkaRow{})); diff != "" {
+	if diff := cmp.Diff(kafkaRows(t, "topic"), got, cmp.AllowUnexported(kafkaRow{})); diff != "" {
 		t.Fatalf("settings differ (-Kafka +weir):\n%s", diff)
 	}
 }
@@ -94,6 +94,8 @@ func TestSettingsDefaults(t *testing.T) {
 		MaxPartitions: 100_000, MaxPartitionsPerTopic: 10_000,
 		MaxRequestBytes: 104857600, MaxInflightBytes: 256 << 20, MaxIdle: 10 * time.Minute, MaxConnections: 10_000, MaxConnectionsPerIP: 2000, FetchSessions: 1000,
 		GroupMinSessionTimeout: 6 * time.Second, GroupMaxSessionTimeout: 30 * time.Minute, GroupMaxSize: 1000, MaxGroups: 10_000,
+		ConsumerGroup: GroupConfig{SessionTimeout: 45 * time.Second, HeartbeatInterval: 5 * time.Second}, ConsumerGroupMaxSize: 1000,
+		ConsumerGroupAssignors: []string{"uniform", "range"}, ConsumerGroupMigration: "bidirectional",
 		OffsetsRetention: 7 * 24 * time.Hour, OffsetMetadataMaxBytes: 4096, OffsetsTopicPartitions: 50, ProducerIDExpiration: 24 * time.Hour,
 		MaxProducers:      100_000,
 		RetentionInterval: 5 * time.Minute, CleanerInterval: 15 * time.Second, CleanerMapBytes: 32 << 20, CleanerRate: math.MaxFloat64,
@@ -122,9 +124,14 @@ func TestEverySettingArrives(t *testing.T) {
 		"group.min.session.timeout.ms": "7", "group.max.session.timeout.ms": "70000", "socket.request.max.bytes": "2048", "queued.max.request.bytes": "2000000",
 		"weir.max.partitions.per.topic": "12", "auto.create.topics.enable": "FALSE", "delete.topic.enable": "false",
 		"log.cleaner.dedupe.buffer.size": "2000000",
+		"group.consumer.assignors":       "range", "group.consumer.migration.policy": "Upgrade",
+		"group.consumer.heartbeat.interval.ms": "5001", "group.consumer.session.timeout.ms": "45001",
 	}
 	defaults := parse(t, nil)
 	for _, d := range brokerSettings {
+		if d.target == nil {
+			continue // bounds of settings of groups, see TestGroupConfigBounds
+		}
 		value, ok := special[d.name]
 		if !ok {
 			value = "77"

@@ -15,7 +15,7 @@ type setting struct {
 	def    string
 	rule   rule
 	doc    string
-	target func(*Settings) any // pointer to the field; nil: the default of a topic setting, kept in given
+	target func(*Settings) any // pointer to the field; nil: what another setting is looked up by, kept in given
 	unit   time.Duration       // of a duration's number
 }
 
@@ -43,6 +43,23 @@ var brokerSettings = []setting{
 	{"default.replication.factor", "1", whole(Short, 1, math.MaxInt16), "Replicas of topics created without saying how many; see weir.replication.factor.policy.",
 		func(s *Settings) any { return &s.DefaultReplicationFactor }, 0},
 	{"delete.topic.enable", "true", boolean(), "Whether topics may be deleted.", func(s *Settings) any { return &s.DeleteTopics }, 0},
+	{"group.consumer.assignment.interval.ms", "0", millis(Int, 0), "Shortest time between two assignments of a consumer group, in ms; default of the group setting consumer.assignment.interval.ms. Kafka's own default is 1000.",
+		func(s *Settings) any { return &s.ConsumerGroup.AssignmentInterval }, time.Millisecond},
+	{"group.consumer.assignors", "uniform,range", listOf("uniform", "range"), "Assignors of consumer groups; the first is that of groups which name none.",
+		func(s *Settings) any { return &s.ConsumerGroupAssignors }, 0},
+	{"group.consumer.heartbeat.interval.ms", "5000", millis(Int, 1), "Time between two heartbeats of a member of a consumer group, in ms; default of the group setting consumer.heartbeat.interval.ms.",
+		func(s *Settings) any { return &s.ConsumerGroup.HeartbeatInterval }, time.Millisecond},
+	{"group.consumer.max.assignment.interval.ms", "15000", millis(Int, 0), "Largest consumer.assignment.interval.ms of a group.", nil, 0},
+	{"group.consumer.max.heartbeat.interval.ms", "15000", millis(Int, 1), "Largest consumer.heartbeat.interval.ms of a group.", nil, 0},
+	{"group.consumer.max.session.timeout.ms", "60000", millis(Int, 1), "Largest consumer.session.timeout.ms of a group.", nil, 0},
+	{"group.consumer.max.size", "1000", intFrom(1), "Most members of one consumer group. Kafka's own default is no limit.", func(s *Settings) any { return &s.ConsumerGroupMaxSize }, 0},
+	{"group.consumer.migration.policy", "bidirectional", matching(String, "one of disabled, upgrade, downgrade, bidirectional", goodPolicy),
+		"Which groups may change between the classic and the consumer protocol while they have members.", func(s *Settings) any { return (*lower)(&s.ConsumerGroupMigration) }, 0},
+	{"group.consumer.min.assignment.interval.ms", "0", millis(Int, 0), "Smallest consumer.assignment.interval.ms of a group.", nil, 0},
+	{"group.consumer.min.heartbeat.interval.ms", "5000", millis(Int, 1), "Smallest consumer.heartbeat.interval.ms of a group.", nil, 0},
+	{"group.consumer.min.session.timeout.ms", "45000", millis(Int, 1), "Smallest consumer.session.timeout.ms of a group.", nil, 0},
+	{"group.consumer.session.timeout.ms", "45000", millis(Int, 1), "A member of a consumer group that is silent for so long is removed, in ms; default of the group setting consumer.session.timeout.ms.",
+		func(s *Settings) any { return &s.ConsumerGroup.SessionTimeout }, time.Millisecond},
 	{"group.initial.rebalance.delay.ms", "0", millis(Int, 0), "Wait for more members before an empty group's first rebalance, in ms. Kafka's own default is 3000.",
 		func(s *Settings) any { return &s.GroupInitialRebalanceDelay }, time.Millisecond},
 	{"group.max.session.timeout.ms", "1800000", millis(Int, 1), "Longest session timeout a member may ask for, in ms.",
@@ -90,6 +107,13 @@ var brokerSettings = []setting{
 
 // refuse is a bool that is set by the word "refuse".
 type refuse bool
+
+// lower is a string that does not mind upper and lower case.
+type lower string
+
+func goodPolicy(v string) bool {
+	return slices.Contains([]string{"disabled", "upgrade", "downgrade", "bidirectional"}, strings.ToLower(v))
+}
 
 func goodClusterID(v string) bool {
 	for i := range len(v) {
@@ -148,6 +172,10 @@ func (d *setting) set(s *Settings, value string) {
 		*p = value == "refuse"
 	case *string:
 		*p = value
+	case *lower:
+		*p = lower(strings.ToLower(value))
+	case *[]string:
+		*p = splitList(value)
 	case *int:
 		*p = int(n)
 	case *int16:

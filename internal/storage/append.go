@@ -68,7 +68,7 @@ func (p *Partition) place() error {
 	seg := p.active()
 	if seg != nil {
 		size := seg.size.Load()
-		fits := size+n <= p.topic.segmentBytes && g.next-seg.base <= math.MaxInt32
+		fits := size+n <= p.topic.rules().segmentBytes && g.next-seg.base <= math.MaxInt32
 		if size == 0 || fits && !p.overdue(seg) {
 			if err := seg.ensure(); err != nil {
 				return err

@@ -89,7 +89,7 @@ func (s *Store) cut() (*cut, LSN, error) {
 	defer s.changing.Unlock()
 	var parts []*Partition
 	for _, t := range *s.topics.Load() {
-		parts = append(parts, t.parts...)
+		parts = append(parts, t.partitions()...)
 	}
 	slices.SortFunc(parts, (*Partition).compare)
 	for _, p := range parts {

@@ -79,7 +79,7 @@ func (s *Store) collect() (snapshot, error) {
 	var snap snapshot
 	dirs := map[string]bool{}
 	for _, t := range *s.topics.Load() {
-		for _, p := range t.parts {
+		for _, p := range t.partitions() {
 			if !p.changed.Load() {
 				continue
 			}
@@ -246,7 +246,7 @@ func (s *Store) syncFiles(snap *snapshot) error {
 func (s *Store) writeCheckpoint(st journal.State, clean bool) error {
 	var records [][]byte
 	for _, t := range *s.topics.Load() {
-		for _, p := range t.parts {
+		for _, p := range t.partitions() {
 			p.mu.Lock()
 			if len(p.record) > 0 {
 				records = append(records, p.record)

@@ -163,10 +163,10 @@ func (c *cleaner) dirtiest(ends map[*Partition]int64) (*dirty, error) {
 	c.behind = false
 	c.takeUp()
 	for _, t := range *c.s.topics.Load() {
-		if !t.clean.Compact {
+		if !t.rules().clean.Compact {
 			continue
 		}
-		for _, p := range t.parts {
+		for _, p := range t.partitions() {
 			if !c.aside[p].IsZero() {
 				continue
 			}
@@ -196,7 +196,7 @@ func (c *cleaner) dirtiest(ends map[*Partition]int64) (*dirty, error) {
 // is, or if it is not worth it yet: Kafka's min.cleanable.dirty.ratio, unless
 // max.compaction.lag.ms asks for it.
 func (c *cleaner) dirt(p *Partition, now int64) (*dirty, error) {
-	rule := &p.topic.clean
+	rule := &p.topic.rules().clean
 	if rule.MaxLagMillis > 0 {
 		if err := p.rollOld(now, rule.MaxLagMillis); err != nil {
 			return nil, err

@@ -17,7 +17,7 @@ func (p *pass) groups() (groups [][]*segment) {
 			return append(groups, p.segs[first:i])
 		}
 		size := seg.size.Load()
-		if i > first && (bytes+size > p.p.topic.segmentBytes || seg.end.Load()-p.segs[first].base > math.MaxInt32) {
+		if i > first && (bytes+size > p.p.topic.rules().segmentBytes || seg.end.Load()-p.segs[first].base > math.MaxInt32) {
 			groups = append(groups, p.segs[first:i])
 			first, bytes = i, 0
 		}
@@ -173,7 +173,7 @@ func (p *pass) keep(b batch.Batch) (batch.Batch, error) {
 		return nil, err
 	}
 	horizon, has := b.DeleteHorizon()
-	set := p.now + min(p.p.topic.clean.DeleteRetentionMillis, math.MaxInt64/2)
+	set := p.now + min(p.p.topic.rules().clean.DeleteRetentionMillis, math.MaxInt64/2)
 	stays := func(e batch.Entry) bool {
 		switch {
 		case aborted:

@@ -27,7 +27,7 @@ func (c *cleanerState) attach(st *partitionState) {
 // first checkpoint of this life, which is then the durable list of segments.
 func (s *Store) removeStrays() error {
 	for _, t := range *s.topics.Load() {
-		for _, p := range t.parts {
+		for _, p := range t.partitions() {
 			p.mu.Lock()
 			strays := p.strays
 			p.strays = nil
@@ -91,6 +91,6 @@ func (p *Partition) swap(old []*segment, repl *segment) error {
 	s.Unlock()
 	p.fresh = slices.DeleteFunc(p.fresh, func(seg *segment) bool { return slices.Contains(old, seg) })
 	p.changed.Store(true)
-	p.store.discards.add(old, p.store.cfg.Now().Add(p.topic.deleteDelay))
+	p.store.discards.add(old, p.store.cfg.Now().Add(p.topic.rules().deleteDelay))
 	return nil
 }

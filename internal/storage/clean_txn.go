@@ -82,7 +82,7 @@ func (p *pass) keepMarker(b batch.Batch) (batch.Batch, error) {
 		}
 		return nil, nil
 	}
-	return p.rewriter.SetHorizon(b, maxRecords, p.now+min(p.p.topic.clean.DeleteRetentionMillis, math.MaxInt64/2))
+	return p.rewriter.SetHorizon(b, maxRecords, p.now+min(p.p.topic.rules().clean.DeleteRetentionMillis, math.MaxInt64/2))
 }
 
 // copyTxns gives a copied segment the transaction index of those that it replaces,

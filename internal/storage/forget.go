@@ -64,7 +64,7 @@ func (s *Store) Producers() int64 { return s.producers.Load() }
 // eachPartition calls f with every partition in turn, locked.
 func (s *Store) eachPartition(f func(p *Partition)) {
 	for _, t := range *s.topics.Load() {
-		for _, p := range t.parts {
+		for _, p := range t.partitions() {
 			p.mu.Lock()
 			f(p)
 			p.mu.Unlock()

@@ -4,25 +4,10 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/journal"
 )
-
-// topic is what storage knows of a topic.
-type topic struct {
-	id           TopicID
-	name         string
-	dir          string
-	segmentBytes int64
-	reserve      bool // appended to also while the disk is almost full
-	rolling      rolling
-	deleteDelay  time.Duration
-	made         atomic.Bool // dir exists
-	clean        Clean
-	parts        []*Partition
-}
 
 // mark is an offset and where its batch begins: behind pos bytes of seg.
 type mark struct {

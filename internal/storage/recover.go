@@ -186,7 +186,7 @@ func (s *Store) recoverTopics(mine func(TopicID) bool) error {
 			}
 		}
 		t.made.Store(s.found.clean && len(states[id]) > 0 || files != nil)
-		for _, p := range t.parts {
+		for _, p := range t.partitions() {
 			if err := p.recover(states[id][p.number], files[p.number]); err != nil {
 				return err
 			}
@@ -199,7 +199,7 @@ func (s *Store) recoverTopics(mine func(TopicID) bool) error {
 		return nil
 	}
 	for id, t := range *s.topics.Load() {
-		for _, p := range t.parts {
+		for _, p := range t.partitions() {
 			if !mine(id) || len(p.behind) == 0 && p.active() == nil {
 				continue
 			}

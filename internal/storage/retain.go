@@ -103,7 +103,7 @@ type rolling struct {
 // than segment.ms older than they. A segment whose first batch has no timestamp
 // counts from its making. Redoing does not ask: it takes what comes. mu is held.
 func (p *Partition) overdue(seg *segment) bool {
-	r := &p.topic.rolling
+	r := &p.topic.rules().rolling
 	if p.store.found != nil {
 		return false
 	}

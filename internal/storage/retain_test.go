@@ -161,7 +161,7 @@ func TestSegmentJitter(t *testing.T) {
 		s := mustOpen(t, cfg, spec)
 		for n := range spec.Partitions {
 			p := s.Partition(spec.ID, n)
-			j := p.topic.rolling.jitter(&segment{p: p, base: 7})
+			j := p.topic.rules().rolling.jitter(&segment{p: p, base: 7})
 			if j < 0 || j >= 4000 {
 				t.Fatalf("jitter %d", j)
 			}

@@ -98,7 +98,7 @@ func (p *Partition) drop(start int64) (bytes int64) {
 	for _, seg := range gone {
 		bytes += seg.size.Load()
 	}
-	p.store.discards.add(gone, p.store.cfg.Now().Add(p.topic.deleteDelay))
+	p.store.discards.add(gone, p.store.cfg.Now().Add(p.topic.rules().deleteDelay))
 	return bytes
 }
 
@@ -125,7 +125,7 @@ func (p *Partition) startAt(start int64) error {
 		p.state.start, p.state.end, p.state.high = start, start, mark{offset: start}
 		p.state.Unlock()
 		p.changed.Store(true)
-		p.store.discards.add(gone, p.store.cfg.Now().Add(p.topic.deleteDelay))
+		p.store.discards.add(gone, p.store.cfg.Now().Add(p.topic.rules().deleteDelay))
 		return nil
 	}
 	p.drop(start)

@@ -134,28 +134,6 @@ func (s *Store) abandon() error {
 // Metadata is the log of __cluster_metadata, recovered by Open.
 func (s *Store) Metadata() *Partition { return s.Partition(MetadataTopic, 0) }
 
-func (s *Store) newTopic(spec TopicSpec) *topic {
-	t := &topic{id: spec.ID, name: spec.Name, dir: topicDir(s.cfg.Dir, spec.ID), segmentBytes: spec.SegmentBytes}
-	if t.segmentBytes <= 0 {
-		t.segmentBytes = s.cfg.SegmentBytes
-	}
-	t.rolling = rolling{millis: spec.SegmentMillis, jitterMillis: spec.SegmentJitterMillis}
-	t.deleteDelay = spec.DeleteDelay
-	t.clean = spec.Clean
-	t.reserve = spec.Reserve || spec.ID == MetadataTopic
-	if t.segmentBytes/s.cfg.IndexBytes*entryLen >= spec.SegmentIndexBytes {
-		t.rolling.indexBytes = spec.SegmentIndexBytes // otherwise the size is reached first
-	}
-	t.segmentBytes = min(t.segmentBytes, 1<<31-1) // positions in the index have 32 bits
-	all := make([]Partition, spec.Partitions)
-	t.parts = make([]*Partition, spec.Partitions)
-	for i := range all {
-		all[i].store, all[i].topic, all[i].number = s, t, int32(i)
-		t.parts[i] = &all[i]
-	}
-	return t
-}
-
 // CreateTopic makes the partitions of a topic; files come with the first write.
 func (s *Store) CreateTopic(t TopicSpec) error {
 	if err := s.usable(); err != nil {
@@ -197,7 +175,7 @@ func (s *Store) DeleteTopic(id TopicID) error {
 			return s.fail(fmt.Errorf("sync metadata log: %w", err))
 		}
 	}
-	for _, p := range t.parts {
+	for _, p := range t.partitions() {
 		p.mu.Lock()
 		s.producers.Add(-int64(len(p.windows)))
 		p.record, p.windows, p.fresh = nil, nil, nil
@@ -227,10 +205,14 @@ func (s *Store) DeleteTopic(id TopicID) error {
 // Partition finds a partition, or returns nil.
 func (s *Store) Partition(id TopicID, n int32) *Partition {
 	t := (*s.topics.Load())[id]
-	if t == nil || n < 0 || int(n) >= len(t.parts) {
+	if t == nil {
 		return nil
 	}
-	return t.parts[n]
+	all := t.partitions()
+	if n < 0 || int(n) >= len(all) {
+		return nil
+	}
+	return all[n]
 }
 
 // Failed is closed at the first storage failure; Err then tells it.
@@ -334,7 +316,7 @@ func (s *Store) close(ctx context.Context) error {
 	s.stop()
 	s.running.Wait()
 	for _, t := range *s.topics.Load() {
-		for _, p := range t.parts {
+		for _, p := range t.partitions() {
 			p.mu.Lock() // a Commit at work ends first
 			p.state.Lock()
 			p.state.closed = true

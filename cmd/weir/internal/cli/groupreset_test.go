@@ -98,6 +98,46 @@ func TestResetAndBack(t *testing.T) {
 	}
 }
 
+// TestUndoOfFirstOffsets: where a group had no offset, it has none again.
+func TestUndoOfFirstOffsets(t *testing.T) {
+	env, client := standing(t)
+	t.Chdir(t.TempDir())
+	mustRun(t, env, "group reset g --topic t --to-end --execute --undo undo.json")
+	if got := stands(t, client, "g"); got != "t-0@10/-1/ t-1@0/-1/" {
+		t.Errorf("moved to %s", got)
+	}
+	mustRun(t, env, "group reset g --from-file undo.json --execute")
+	if got := stands(t, client, "g"); got != "t-0@4/0/who" {
+		t.Errorf("back at %s", got)
+	}
+}
+
+// TestResetThatTheBrokerRefuses: by partition, with its reason.
+func TestResetThatTheBrokerRefuses(t *testing.T) {
+	env, client := standing(t)
+	t.Chdir(t.TempDir())
+	env.Stdin = strings.NewReader("topic,partition,offset,metadata\nt,0,7," + strings.Repeat("m", 5000) + "\nt,1,0,\n")
+	r := run(t.Context(), env, strings.Fields("group reset g --from-file - --execute -O csv")...)
+	if r.code != ExitFailed || !strings.Contains(r.out, "g,t,0,4,7,3,3,failed,,OFFSET_METADATA_TOO_LARGE\n") || !strings.Contains(r.out, "g,t,1,,0,,0,changed,,\n") {
+		t.Errorf("code %d, said %q, printed %q", r.code, r.errOut, r.out)
+	}
+	if got := stands(t, client, "g"); got != "t-0@4/0/who t-1@0/-1/" {
+		t.Errorf("the group stands at %s", got)
+	}
+}
+
+// TestDeleteSomeOffsets: those that were named, and no others.
+func TestDeleteSomeOffsets(t *testing.T) {
+	env, client := standing(t)
+	mustRun(t, env, "group reset g --topic t:1 --to-start --execute --undo "+filepath.Join(t.TempDir(), "undo.json"))
+	if out := mustRun(t, env, "group delete g --topic t:0 --yes -O csv"); !strings.Contains(out, "g,t:0,deleted,\n") {
+		t.Errorf("printed %q", out)
+	}
+	if got := stands(t, client, "g"); got != "t-1@0/-1/" {
+		t.Errorf("the group stands at %s", got)
+	}
+}
+
 // TestResetKeepsAnUndoThatIsThere: nothing is written without an undo.
 func TestResetKeepsAnUndoThatIsThere(t *testing.T) {
 	env, client := standing(t)
@@ -161,6 +201,9 @@ func TestResetOfAGroupWithMembers(t *testing.T) {
 			if !strings.Contains(r.errOut, says) {
 				t.Errorf("%q does not say %q", r.errOut, says)
 			}
+		}
+		if files, _ := os.ReadDir("."); len(files) > 0 {
+			t.Errorf("there is a file %s", files[0].Name())
 		}
 		if want := map[string]int{"": ExitOK, " --execute": ExitFailed}[execute]; r.code != want {
 			t.Errorf("code %d, want %d", r.code, want)

@@ -72,6 +72,9 @@ func TestPlan(t *testing.T) {
 		"offset":                   {to: to(toOffset, 12), p: position{now: at(15)}, after: at(12)},
 		"offset before the start":  {to: to(toOffset, 3), p: position{now: at(15)}, after: at(10), note: "3 is before the log's start"},
 		"offset beyond the end":    {to: to(toOffset, 99), p: position{now: at(15)}, after: at(20), note: "99 is beyond the log's end"},
+		"offset just before":       {to: to(toOffset, 9), p: position{now: at(15)}, after: at(10), note: "9 is before the log's start"},
+		"offset just beyond":       {to: to(toOffset, 21), p: position{now: at(15)}, after: at(20), note: "21 is beyond the log's end"},
+		"offset at the end":        {to: to(toOffset, 20), p: position{now: at(15)}, after: at(20)},
 		"time":                     {to: to(toTime, 1), p: position{now: at(15), timed: 17}, after: at(17)},
 		"time after all records":   {to: to(toTime, 1), p: position{now: at(15), timed: 20}, after: at(20), note: "no record since then: the log's end"},
 		"shift forward":            {to: to(byShift, 3), p: position{now: at(15)}, after: at(18)},
@@ -113,7 +116,7 @@ func TestPlanStaysInTheLog(t *testing.T) {
 		p.start = offset.Draw(t, "start")
 		p.end = p.start + offset.Draw(t, "records")
 		p.timed = min(p.start+offset.Draw(t, "timed"), p.end)
-		to := target{kind: targetKind(rapid.IntRange(1, 7).Draw(t, "kind")), n: rapid.Int64().Draw(t, "n")}
+		to := target{kind: targetKind(rapid.IntRange(1, 7).Draw(t, "kind")), n: rapid.OneOf(rapid.Int64(), rapid.Int64Range(-70, 130)).Draw(t, "n")}
 		if to.kind == toOffset {
 			to.n = max(to.n, 0)
 		}

@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 func (a *app) groupDescribeCommand() *cobra.Command {
@@ -36,10 +39,8 @@ the log's start: that is what a member without other orders would have to read.`
 				column{name: "member"}, column{name: "host"}, column{name: "client_id", wide: true},
 				column{name: "instance_id", wide: true}, column{name: "metadata", wide: true}, column{name: "type", wide: true},
 				column{name: "assignor", wide: true}, column{name: "epoch", wide: true}, column{name: "assignment_epoch", wide: true})
-			for _, g := range groups {
-				if err := addGroup(ctx, client, list, g); err != nil {
-					return err
-				}
+			if err := addGroups(ctx, client, list, groups); err != nil {
+				return err
 			}
 			return a.print(list)
 		},
@@ -48,23 +49,54 @@ the log's start: that is what a member without other orders would have to read.`
 	return a.clientFlags(a.outputFlag(cmd, "table"))
 }
 
+// addGroups asks where all groups stand, and where the logs end, and adds their rows.
+func addGroups(ctx context.Context, client *kadm.Client, list *listing, groups []*groupView) error {
+	var names []string
+	for _, g := range groups {
+		if g.err == nil {
+			names = append(names, g.name)
+		}
+	}
+	partitions, committed := kadm.TopicsSet{}, kadm.FetchOffsetsResponses{}
+	if len(names) > 0 { // none would mean all
+		committed = client.FetchManyOffsets(ctx, names...)
+	}
+	for _, g := range groups {
+		told := committed[g.name]
+		if told.Err != nil && !errors.Is(told.Err, kerr.GroupIDNotFound) {
+			g.err = fmt.Errorf("fetch offsets of group %s: %w", g.name, told.Err)
+		}
+		partitions.Merge(told.Fetched.Partitions())
+		partitions.Merge(g.partitions())
+	}
+	starts, ends, err := bounds(ctx, client, partitions.Topics())
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		addGroup(list, g, lags(g, committed[g.name].Fetched, starts, ends))
+	}
+	return nil
+}
+
+// partitions are those that the members have, and topics that they subscribe to.
+func (g *groupView) partitions() kadm.TopicsSet {
+	set := kadm.TopicsSet{}
+	for i := range g.members {
+		set.Merge(g.members[i].assigned)
+		set.MergeTopics(g.members[i].topics)
+	}
+	return set
+}
+
 // addGroup adds one row per partition, then one per member that has none.
-func addGroup(ctx context.Context, client *kadm.Client, list *listing, g *groupView) error {
+func addGroup(list *listing, g *groupView, rows []lagRow) {
 	row := func(err error, m *memberView, metadata any, cells ...any) {
 		list.add(err, slices.Concat([]any{g.name, g.state}, cells, memberCells(m), []any{metadata, g.kind, g.assignor, g.epochs[0], g.epochs[1]})...)
 	}
 	if g.err != nil {
 		row(g.err, nil, nil, nil, nil, nil, nil, nil)
-		return nil
-	}
-	committed, err := committedOffsets(ctx, client, g.name)
-	if err != nil {
-		row(err, nil, nil, nil, nil, nil, nil, nil)
-		return nil
-	}
-	rows, err := lags(ctx, client, g, committed)
-	if err != nil {
-		return err
+		return
 	}
 	busy := map[*memberView]bool{}
 	for _, r := range rows {
@@ -83,7 +115,6 @@ func addGroup(ctx context.Context, client *kadm.Client, list *listing, g *groupV
 	if len(rows) == 0 && len(g.members) == 0 {
 		row(nil, nil, nil, nil, nil, nil, nil, nil)
 	}
-	return nil
 }
 
 func memberCells(m *memberView) []any {
@@ -112,21 +143,15 @@ type lagRow struct {
 
 // lags tells of all partitions that the group has offsets of, or its members
 // have or subscribe to.
-func lags(ctx context.Context, client *kadm.Client, g *groupView, committed kadm.OffsetResponses) ([]lagRow, error) {
-	owners, partitions := map[mark]*memberView{}, kadm.TopicsSet{}
+func lags(g *groupView, committed kadm.OffsetResponses, starts, ends kadm.ListedOffsets) []lagRow {
+	owners, partitions := map[mark]*memberView{}, g.partitions()
 	for i := range g.members {
 		m := &g.members[i]
 		m.assigned.Each(func(topic string, p int32) { owners[mark{topic, p}] = m })
-		partitions.Merge(m.assigned)
-		partitions.MergeTopics(m.topics)
 	}
 	partitions.Merge(committed.Partitions())
-	starts, ends, err := bounds(ctx, client, partitions.Topics())
-	if err != nil {
-		return nil, err
-	}
-	for topic, listed := range ends {
-		for p := range listed {
+	for _, topic := range partitions.Topics() {
+		for p := range ends[topic] {
 			if p >= 0 { // -1 tells that there is no such topic
 				partitions.Add(topic, p)
 			}
@@ -140,7 +165,7 @@ func lags(ctx context.Context, client *kadm.Client, g *groupView, committed kadm
 			rows = append(rows, r)
 		}
 	}
-	return rows, nil
+	return rows
 }
 
 // stand fills in what is known of the partition.

@@ -30,6 +30,8 @@ of the consumer protocol (KIP-848), their epoch and what they shall have in the 
 			for _, g := range groups {
 				if g.err != nil {
 					list.add(g.err, g.name, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
+				} else if len(g.members) == 0 {
+					a.notef("group %s has no members (%s)", g.name, g.state)
 				}
 				for _, m := range g.members {
 					var target any

@@ -1,16 +1,12 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 const resetLong = `Move the committed offsets of a group that has no members, so that its members go
@@ -154,109 +150,6 @@ func (r *reset) mayMove(g *groupView) error {
 	return nil
 }
 
-// positions are the partitions that were chosen, by topic and number.
-func (r *reset) positions(ctx context.Context, client *kadm.Client, given givenOffsets) ([]position, error) {
-	committed, err := committedOffsets(ctx, client, r.group)
-	if err != nil {
-		return nil, err
-	}
-	source := committed
-	if r.to.kind == fromGroup {
-		if source, err = committedOffsets(ctx, client, r.to.group); err != nil {
-			return nil, err
-		}
-		given.offsets = map[mark]*kadm.Offset{}
-		source.Each(func(o kadm.OffsetResponse) {
-			if o.Err == nil && o.At >= 0 {
-				given.offsets[mark{o.Topic, o.Partition}] = &o.Offset
-			}
-		})
-		if len(given.offsets) == 0 {
-			return nil, fmt.Errorf("group %q has no offsets to take", r.to.group)
-		}
-	}
-	topics := r.chosen.topics()
-	if !r.chosen.narrow() {
-		topics = source.Partitions().Topics()
-		if r.to.kind == fromFile {
-			topics = given.topics()
-		}
-	}
-	starts, ends, err := bounds(ctx, client, topics)
-	if err != nil {
-		return nil, err
-	}
-	timed := kadm.ListedOffsets{}
-	if r.to.kind == toTime && len(topics) > 0 {
-		if timed, err = client.ListOffsetsAfterMilli(ctx, r.to.n, topics...); err != nil {
-			return nil, fmt.Errorf("list offsets by time: %w", err)
-		}
-	}
-	var out []position
-	for _, at := range r.marks(topics, ends, given) {
-		p := position{mark: at, given: given.offsets[at], exact: given.exact}
-		p.look(committed, starts, ends, timed, r.to.kind == toTime)
-		out = append(out, p)
-	}
-	return out, nil
-}
-
-// topics are those of the offsets.
-func (g givenOffsets) topics() []string {
-	set := kadm.TopicsSet{}
-	for at := range g.offsets {
-		set.Add(at.topic, at.partition)
-	}
-	return set.Topics()
-}
-
-// marks lists the partitions that are meant, sorted. A file or another group
-// means its own; so does a topic that does not exist, for its error to be told.
-func (r *reset) marks(topics []string, ends kadm.ListedOffsets, given givenOffsets) []mark {
-	set := kadm.TopicsSet{}
-	for _, topic := range topics {
-		for _, p := range r.chosen.partitions[topic] {
-			set.Add(topic, p)
-		}
-		if len(r.chosen.partitions[topic]) > 0 {
-			continue
-		}
-		if given.offsets == nil || r.to.kind == fromGroup && r.chosen.narrow() {
-			for p := range ends[topic] {
-				set.Add(topic, p)
-			}
-		}
-	}
-	for at := range given.offsets {
-		if r.chosen.holds(at.topic, at.partition) {
-			set.Add(at.topic, at.partition)
-		}
-	}
-	var out []mark
-	for _, t := range set.Sorted() {
-		for _, p := range t.Partitions {
-			out = append(out, mark{t.Topic, p})
-		}
-	}
-	return out
-}
-
-// look fills in what brokers told of the partition.
-func (p *position) look(committed kadm.OffsetResponses, starts, ends, timed kadm.ListedOffsets, byTime bool) {
-	start, startOK := starts.Lookup(p.topic, p.partition)
-	end, endOK := ends.Lookup(p.topic, p.partition)
-	at, timedOK := timed.Lookup(p.topic, p.partition)
-	o, ok := committed.Lookup(p.topic, p.partition)
-	p.err = firstError(o.Err, start.Err, end.Err, at.Err)
-	if p.partition < 0 || !startOK || !endOK || byTime && !timedOK || errors.Is(p.err, kerr.UnknownTopicOrPartition) {
-		p.err = noPartition(p.topic, p.partition, ends)
-	}
-	p.start, p.end, p.timed = start.Offset, end.Offset, at.Offset
-	if ok && o.Err == nil && o.At >= 0 {
-		p.now = &o.Offset
-	}
-}
-
 // show prints the moves. Failures are those of writing, by partition.
 func (r *reset) show(kind string, moves []move, verb string, failures map[mark]error) error {
 	list := newListing(kind, column{name: "group"}, column{name: "topic"}, column{name: "partition"}, column{name: "before"},
@@ -285,91 +178,4 @@ func (r *reset) show(kind string, moves []move, verb string, failures map[mark]e
 		r.notef("only shown: %s", next)
 	}
 	return r.print(list)
-}
-
-// write saves what is, then commits what shall be. A partition that cannot be
-// moved keeps all others where they are.
-func (r *reset) write(ctx context.Context, client *kadm.Client, moves []move) error {
-	var changing []move
-	for _, m := range moves {
-		if m.err != nil {
-			r.notef("nothing was written: not all partitions can be moved")
-			return r.show("GroupResetResult", moves, "not written", nil)
-		}
-		if m.changes() {
-			changing = append(changing, m)
-		}
-	}
-	if len(changing) == 0 {
-		r.notef("nothing to change")
-		return r.show("GroupResetResult", moves, "changed", nil)
-	}
-	name := r.undo
-	if name == "" {
-		name = undoName(r.group, r.now)
-	}
-	if err := writeUndo(name, undoOf(r.group, changing, r.now)); err != nil {
-		return fmt.Errorf("nothing was written, for there is no undo: %w", err)
-	}
-	r.notef("to take it back: %s group reset %s --from-file %s --execute%s", r.program(), quoted(r.group), quoted(name), r.where())
-	failures, err := r.commit(ctx, client, changing)
-	if err != nil {
-		return err
-	}
-	return r.show("GroupResetResult", moves, "changed", failures)
-}
-
-// where is the address again, if it was given as a flag.
-func (r *reset) where() string {
-	if len(r.brokers) == 0 {
-		return ""
-	}
-	return " -b " + quoted(strings.Join(r.brokers, ","))
-}
-
-// commit writes the offsets in one request, and in another deletes those that an
-// undo finds there were none of.
-func (r *reset) commit(ctx context.Context, client *kadm.Client, moves []move) (map[mark]error, error) {
-	offsets, none := kadm.Offsets{}, kadm.TopicsSet{}
-	for _, m := range moves {
-		if m.after == nil {
-			none.Add(m.topic, m.partition)
-		} else {
-			offsets.Add(*m.after)
-		}
-	}
-	failures := map[mark]error{}
-	if len(offsets) > 0 {
-		written, err := client.CommitOffsets(ctx, r.group, offsets)
-		if err != nil {
-			return nil, fmt.Errorf("commit offsets of group %s (they may be written): %w", r.group, named(err))
-		}
-		written.EachError(func(o kadm.OffsetResponse) { failures[mark{o.Topic, o.Partition}] = r.meanwhile(o.Err) })
-	}
-	deleted, err := client.DeleteOffsets(ctx, r.group, none)
-	if err != nil {
-		return nil, fmt.Errorf("delete offsets of group %s: %w", r.group, r.meanwhile(err))
-	}
-	deleted.EachError(func(topic string, p int32, err error) { failures[mark{topic, p}] = r.meanwhile(err) })
-	return failures, nil
-}
-
-// meanwhile explains the errors of a group that has members after all.
-func (r *reset) meanwhile(err error) error {
-	for _, joined := range []error{kerr.UnknownMemberID, kerr.NonEmptyGroup, kerr.GroupSubscribedToTopic, kerr.RebalanceInProgress, kerr.IllegalGeneration, kerr.StaleMemberEpoch} {
-		if errors.Is(err, joined) {
-			return fmt.Errorf("a member joined meanwhile: stop it, then reset again: %w", named(err))
-		}
-	}
-	return named(err)
-}
-
-// quoted is a word for a shell to read.
-func quoted(word string) string {
-	if strings.IndexFunc(word, func(r rune) bool {
-		return r != '-' && r != '_' && !strings.ContainsRune("./:,", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	}) < 0 && word != "" {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

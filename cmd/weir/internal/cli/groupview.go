@@ -61,8 +61,8 @@ func (g *groupView) who() string {
 	return strings.Join(names, ", ")
 }
 
-// describeGroups asks for groups by name, in this order; those that do not exist
-// are in the answer with an error. A classic group is told by DescribeGroups, one
+// describeGroups asks for groups by name, in this order, each once; those that do
+// not exist are in the answer with an error. A classic group is told by DescribeGroups, one
 // of the consumer protocol by ConsumerGroupDescribe, which older brokers lack.
 func describeGroups(ctx context.Context, client *kadm.Client, names []string) ([]*groupView, error) {
 	classic, err := client.DescribeGroups(ctx, slices.Clone(names)...)
@@ -89,8 +89,10 @@ func describeGroups(ctx context.Context, client *kadm.Client, names []string) ([
 		}
 	}
 	out := make([]*groupView, 0, len(names))
-	for _, name := range names {
-		out = append(out, views[name])
+	for i, name := range names {
+		if !slices.Contains(names[:i], name) {
+			out = append(out, views[name])
+		}
 	}
 	return out, nil
 }

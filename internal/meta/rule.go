@@ -189,13 +189,17 @@ func distance(a, b string) int {
 
 // errUnknown names what was asked for and what may have been meant.
 func errUnknown(what, name string, names []string) error {
-	shown := name
-	if len(shown) > maxSettingName {
-		shown = shown[:maxSettingName] + "…"
-	}
 	hint := ""
 	if near := nearest(name, names); len(near) > 0 {
 		hint = "; nearest: " + strings.Join(near, ", ")
 	}
-	return fmt.Errorf("%w: there is no %s named %q%s", ErrInvalidConfig, what, shown, hint)
+	return fmt.Errorf("%w: there is no %s named %q%s", ErrInvalidConfig, what, shorten(name), hint)
+}
+
+// shorten cuts a name that is longer than any there is.
+func shorten(name string) string {
+	if len(name) > maxSettingName {
+		return name[:maxSettingName] + "…"
+	}
+	return name
 }

@@ -16,8 +16,9 @@ import (
 //	v3   type and documentation (KIP-569)
 //	v4   flexible
 //
-// Topics are described with every setting of Kafka's; the broker with the
-// settings that it has. Other kinds of resources are INVALID_REQUEST.
+// Topics and consumer groups are described with every setting of Kafka's, groups
+// whether or not they exist; the broker with the settings that it has. Other kinds of
+// resources are INVALID_REQUEST.
 //
 // Deviations: a resource that is named more than once is answered once, with what
 // any of them asks for; resources for which an answer has no more room are
@@ -98,6 +99,8 @@ func (b *Broker) reserveConfigs(c *call, req *kmsg.DescribeConfigsRequest, resou
 					n += int64(8 * (len(k) + len(v)))
 				}
 			}
+		case kmsg.ConfigResourceTypeGroupConfig:
+			n += entriesBytes(req, b.settings.DescribeGroup(img.GroupConfigs(resources[i].ResourceName)))
 		case kmsg.ConfigResourceTypeBroker:
 			n += entriesBytes(req, b.settings.Describe())
 		}
@@ -144,12 +147,25 @@ func (b *Broker) entriesOf(asked *kmsg.DescribeConfigsRequestResource) ([]meta.E
 		if asked.ResourceName == "" {
 			return nil, nil
 		}
-		if id, err := strconv.ParseInt(asked.ResourceName, 10, 32); err != nil || int32(id) != b.settings.NodeID {
-			return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("broker %q is not this one, %d", asked.ResourceName, b.settings.NodeID))
+		if err := b.checkBrokerResource(asked.ResourceName); err != nil {
+			return nil, err
 		}
 		return b.settings.Describe(), nil
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if err := checkGroupResource(asked.ResourceName); err != nil {
+			return nil, err
+		}
+		return b.settings.DescribeGroup(b.metadata.image().GroupConfigs(asked.ResourceName)), nil
 	}
 	return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("resources of kind %d have no settings here", asked.ResourceType))
+}
+
+// checkBrokerResource refuses the name of another broker than this one.
+func (b *Broker) checkBrokerResource(name string) error {
+	if id, err := strconv.ParseInt(name, 10, 32); err != nil || int32(id) != b.settings.NodeID {
+		return refuse(kerr.InvalidRequest, fmt.Sprintf("broker %q is not this one, %d", name, b.settings.NodeID))
+	}
+	return nil
 }
 
 func describeEntry(req *kmsg.DescribeConfigsRequest, e *meta.Entry) kmsg.DescribeConfigsResponseResourceConfig {

@@ -47,6 +47,7 @@ var codes = []struct {
 	{errExists, kerr.TopicAlreadyExists.Code},
 	{errNoTopic, kerr.UnknownTopicOrPartition.Code},
 	{errTooManyPartitions, kerr.PolicyViolation.Code},
+	{errTooManyConfigured, kerr.PolicyViolation.Code},
 	{meta.ErrInvalidTopic, kerr.InvalidTopicException.Code},
 	{meta.ErrInvalidConfig, kerr.InvalidConfig.Code},
 }

@@ -119,6 +119,9 @@ func (c *catalog) Rebuild(nextProducerID int64) batch.Batch {
 			records = append(records, meta.LogStartRecord{ID: t.ID, Starts: starts})
 		}
 	}
+	for _, id := range c.image.ConfiguredGroups() {
+		records = append(records, meta.GroupConfigsRecord{Name: id, Configs: c.image.GroupConfigs(id)})
+	}
 	now := time.Now().UnixMilli()
 	out := make([]batch.Record, 0, len(records))
 	for _, r := range records {

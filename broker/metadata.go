@@ -35,6 +35,9 @@ type metadata struct {
 	// dropOffsets runs commit together with the removal of a topic's committed
 	// offsets; the coordinator gives it. Nil before there is one.
 	dropOffsets func(ctx context.Context, topic string, commit func(tombstones []storage.Append) (storage.LSN, error)) (storage.LSN, error)
+	// changed is called after every change of topics and of settings; it must not
+	// wait. Nil before there is a coordinator.
+	changed func()
 }
 
 // topic is what serving a topic needs, worked out once.
@@ -193,7 +196,7 @@ func (m *metadata) rollBack(ctx context.Context) error {
 			return err
 		}
 	}
-	m.current.Store(img)
+	m.publish(img)
 	m.rolledBack.Store(true)
 	return nil
 }
@@ -213,14 +216,17 @@ func (m *metadata) topic(name string) *topic { return m.liveTopic(m.image().Topi
 func (m *metadata) topicByID(id [16]byte) *topic { return m.liveTopic(m.image().TopicByID(id)) }
 
 func (m *metadata) liveTopic(t *meta.Topic) *topic {
-	if t == nil {
-		return nil
+	for t != nil {
+		if l, ok := m.live.Load(t); ok {
+			return l.(*topic)
+		}
+		next := m.image().TopicByID(t.ID)
+		if next == t {
+			return nil // being deleted
+		}
+		t = next // it was changed in between
 	}
-	l, ok := m.live.Load(t)
-	if !ok {
-		return nil
-	}
-	return l.(*topic)
+	return nil
 }
 
 // begin takes the writer's token; the caller ends with finish.
@@ -318,7 +324,7 @@ func (m *metadata) create(ctx context.Context, name string, partitions int32, co
 	if err := m.enliven(t); err != nil {
 		return nil, 0, err
 	}
-	m.current.Store(img)
+	m.publish(img)
 	return t, lsn, nil
 }
 
@@ -327,16 +333,19 @@ var errTooManyPartitions = errors.New("too many partitions")
 
 // admit holds the limits and rules that need the newest image.
 func (m *metadata) admit(name string, partitions int32) error {
-	img := m.image()
-	if other := img.Collision(name); other != "" {
+	if other := m.image().Collision(name); other != "" {
 		return fmt.Errorf("%w: topic %q collides with %q: they differ only in '.' and '_'", meta.ErrInvalidTopic, name, other)
 	}
+	return m.roomFor(partitions, partitions)
+}
+
+// roomFor tells whether a topic may have so many partitions, some of them new.
+func (m *metadata) roomFor(partitions, more int32) error {
 	if int(partitions) > m.settings.MaxPartitionsPerTopic {
 		return fmt.Errorf("%w: %d asked for, weir.max.partitions.per.topic is %d", errTooManyPartitions, partitions, m.settings.MaxPartitionsPerTopic)
 	}
-	if int(partitions) > m.settings.MaxPartitions-img.PartitionCount() {
-		return fmt.Errorf("%w: %d more asked for, %d exist, weir.max.partitions is %d",
-			errTooManyPartitions, partitions, img.PartitionCount(), m.settings.MaxPartitions)
+	if exist := m.image().PartitionCount(); int(more) > m.settings.MaxPartitions-exist {
+		return fmt.Errorf("%w: %d more asked for, %d exist, weir.max.partitions is %d", errTooManyPartitions, more, exist, m.settings.MaxPartitions)
 	}
 	return nil
 }
@@ -360,7 +369,7 @@ func (m *metadata) remove(ctx context.Context, t *meta.Topic) (storage.LSN, erro
 		return 0, err
 	}
 	defer m.finish()
-	if m.image().TopicByID(t.ID) == nil {
+	if t = m.image().TopicByID(t.ID); t == nil {
 		return m.lsn(), errNoTopic
 	}
 	commit := func(tombstones []storage.Append) (storage.LSN, error) {
@@ -377,7 +386,7 @@ func (m *metadata) remove(ctx context.Context, t *meta.Topic) (storage.LSN, erro
 		if err != nil {
 			return 0, err
 		}
-		m.current.Store(img)
+		m.publish(img)
 		m.live.Delete(t)
 		m.metrics.forget(t)
 		return lsn, nil

@@ -42,6 +42,14 @@ func errorsOf(resp kmsg.Response, f func(code int16)) {
 		})
 	case *kmsg.DescribeConfigsResponse:
 		each(r.Resources, func(x *kmsg.DescribeConfigsResponseResource) { f(x.ErrorCode) })
+	case *kmsg.AlterConfigsResponse:
+		each(r.Resources, func(x *kmsg.AlterConfigsResponseResource) { f(x.ErrorCode) })
+	case *kmsg.IncrementalAlterConfigsResponse:
+		each(r.Resources, func(x *kmsg.IncrementalAlterConfigsResponseResource) { f(x.ErrorCode) })
+	case *kmsg.ListConfigResourcesResponse:
+		f(r.ErrorCode)
+	case *kmsg.CreatePartitionsResponse:
+		each(r.Topics, func(t *kmsg.CreatePartitionsResponseTopic) { f(t.ErrorCode) })
 	default:
 		groupErrors(resp, f)
 	}

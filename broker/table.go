@@ -19,7 +19,11 @@ func (b *Broker) coreAPIs() []api {
 		{key: kmsg.DeleteTopics, min: 1, max: 6, limit: mib, cost: 48, acl: "Delete Topic", throttle: throttleMutation, handler: decoded(b.deleteTopics)},
 		{key: kmsg.DeleteRecords, min: 0, max: 2, limit: mib, cost: 56, acl: "Delete Topic", throttle: throttleRequest, handler: decoded(b.deleteRecords)},
 		{key: kmsg.InitProducerID, min: 0, max: 5, limit: 16 * kib, acl: "IdempotentWrite Cluster", throttle: throttleRequest, handler: decoded(b.initProducerID)},
-		{key: kmsg.DescribeConfigs, min: 1, max: 4, limit: mib, cost: 64, acl: "DescribeConfigs Topic, DescribeConfigs Cluster", throttle: throttleRequest, handler: decoded(b.describeConfigs)},
+		{key: kmsg.DescribeConfigs, min: 1, max: 4, limit: mib, cost: 64, acl: "DescribeConfigs Topic, DescribeConfigs Group, DescribeConfigs Cluster", throttle: throttleRequest, handler: decoded(b.describeConfigs)},
+		{key: kmsg.AlterConfigs, min: 0, max: 2, limit: mib, cost: 128, acl: "AlterConfigs Topic, AlterConfigs Group, AlterConfigs Cluster", throttle: throttleRequest, handler: decoded(b.legacyAlterConfigs)},
+		{key: kmsg.IncrementalAlterConfigs, min: 0, max: 1, limit: mib, cost: 128, acl: "AlterConfigs Topic, AlterConfigs Group, AlterConfigs Cluster", throttle: throttleRequest, handler: decoded(b.incrementalAlterConfigs)},
+		{key: kmsg.ListConfigResources, min: 0, max: 1, limit: 4 * kib, acl: "DescribeConfigs Cluster", throttle: throttleRequest, handler: decoded(b.listConfigResources)},
+		{key: kmsg.CreatePartitions, min: 0, max: 3, limit: mib, cost: 64, acl: "Alter Topic", throttle: throttleMutation, handler: decoded(b.createPartitions)},
 		{key: kmsg.DescribeCluster, min: 0, max: 2, limit: 4 * kib, acl: "Describe Cluster", throttle: throttleRequest, handler: decoded(b.describeCluster)},
 	}
 }

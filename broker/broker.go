@@ -143,7 +143,7 @@ func (b *Broker) load(ctx context.Context) error {
 		panicked: func(any, []byte) { b.metrics.panics.Inc() },
 		frame:    b.cfg.JournalFileBytes,
 	})
-	m.dropOffsets = b.coordinator.deleteTopic
+	m.dropOffsets, m.changed = b.coordinator.deleteTopic, b.coordinator.clusterChanged
 	if err := b.coordinator.load(ctx); err != nil {
 		b.coordinator.close()
 		return err

@@ -68,6 +68,8 @@ type coordinatorConfig struct {
 type topicSource interface {
 	// image is the newest state, perhaps not yet durable.
 	image() *meta.Image
+	// lsn is what a reply that tells of an image seen before must wait for.
+	lsn() storage.LSN
 	// ensureInternalTopic finds or creates a topic of the broker's own.
 	ensureInternalTopic(ctx context.Context, name string, partitions int32) (*meta.Topic, storage.LSN, error)
 }
@@ -102,6 +104,7 @@ func newCoordinator(cfg coordinatorConfig) *coordinator {
 		OffsetsRetention:      s.OffsetsRetention,
 		MaxRecord:             int(min(32<<20, cfg.frame/2)),
 		MaxMemory:             cfg.memory,
+		Consumer:              consumerConfig(s),
 		Memory:                func(n int64) int64 { return c.memory.Add(n) },
 	}
 	return c
@@ -151,6 +154,7 @@ func (c *coordinator) start(ctx context.Context, t *meta.Topic) error {
 		<-s.loaded // close ends a load, too
 	}
 	c.shards.Store(&shards)
+	c.clusterChanged() // it may have, since they loaded
 	var errs []error
 	for _, s := range shards {
 		errs = append(errs, s.loadErr)

@@ -43,14 +43,15 @@ type waiter struct {
 	fail func(code int16)
 }
 
-// shard owns the groups of one partition. All fields but mailbox, loaded and
-// loadErr belong to run's goroutine.
+// shard owns the groups of one partition. All fields but mailbox, news, loaded
+// and loadErr belong to run's goroutine.
 type shard struct {
 	coord   *coordinator
 	number  int32
 	log     shardLog
 	logger  *slog.Logger
 	mailbox chan task
+	news    chan struct{} // has a token when topics or settings changed
 	loaded  chan struct{} // closed after the first load
 	loadErr error         // of the first load
 
@@ -70,6 +71,7 @@ func newShard(c *coordinator, number int32, log shardLog) *shard {
 		coord: c, number: number, log: log,
 		logger:  c.cfg.logger.With("topic", meta.OffsetsTopic, "partition", number),
 		mailbox: make(chan task, mailboxSize),
+		news:    make(chan struct{}, 1),
 		loaded:  make(chan struct{}),
 		waiters: map[group.Token]waiter{},
 	}
@@ -111,6 +113,8 @@ func (s *shard) run() {
 			s.guard(s.discard) // the groups are read anew from what is durable
 		case <-s.timer.C:
 			s.guard(s.due)
+		case <-s.news:
+			s.guard(s.hear)
 		case t := <-s.mailbox:
 			s.guard(func() { s.steps(t) })
 		}
@@ -184,7 +188,9 @@ func (s *shard) load() error {
 		s.logger.Warn("records of unknown kinds were passed over", "records", skipped)
 	}
 	s.core, s.lsn, taken = core, lsn, true
-	core.Ready(s.coord.cfg.now())
+	now := s.coord.cfg.now()
+	s.learn(core, now)
+	core.Ready(now)
 	s.flush()
 	return nil
 }
@@ -213,6 +219,11 @@ func (s *shard) due() {
 
 // steps does t and what else is waiting, and appends the records of all at once.
 func (s *shard) steps(t task) {
+	select {
+	case <-s.news:
+		s.guard(s.hear) // should it panic, t is told that there is no core
+	default:
+	}
 	for n := 1; ; n++ {
 		if t.hold != nil {
 			s.standing = t.fail

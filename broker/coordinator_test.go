@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,9 +92,14 @@ func (l *fakeLog) appends() int {
 
 // fakeTopics is a metadata store that has a topic t and makes no new ones but
 // __consumer_offsets.
-type fakeTopics struct{ img *meta.Image }
+type fakeTopics struct {
+	img    *meta.Image
+	newest atomic.Int64 // LSN of the metadata log
+}
 
 func (f *fakeTopics) image() *meta.Image { return f.img }
+
+func (f *fakeTopics) lsn() storage.LSN { return storage.LSN(f.newest.Load()) }
 
 func (f *fakeTopics) ensureInternalTopic(_ context.Context, name string, partitions int32) (*meta.Topic, storage.LSN, error) {
 	return &meta.Topic{Name: name, ID: [16]byte{9}, Partitions: partitions, Internal: true}, 0, nil
@@ -124,7 +130,7 @@ func unstartedCoordinator(t *testing.T, log shardLog, settings map[string]string
 		t.Fatal(err)
 	}
 	return newCoordinator(coordinatorConfig{
-		topics: &fakeTopics{img}, settings: &s, now: time.Now, random: rand.Reader,
+		topics: &fakeTopics{img: img}, settings: &s, now: time.Now, random: rand.Reader,
 		open:      func(*meta.Topic, int32) shardLog { return log },
 		advertise: func(*call) (int32, string, int32) { return 1, "here", 9092 },
 		logger:    slog.New(slog.DiscardHandler),

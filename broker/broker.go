@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weirstream/weir/internal/group"
 	"github.com/weirstream/weir/internal/meta"
 	"github.com/weirstream/weir/internal/storage"
 	"github.com/weirstream/weir/internal/vfs"
@@ -141,6 +142,7 @@ func (b *Broker) load(ctx context.Context) error {
 		},
 		settings: &b.settings, now: b.cfg.Now, random: b.cfg.Random, logger: b.logger, failed: failed,
 		panicked: func(any, []byte) { b.metrics.panics.Inc() },
+		noted:    func(kind group.EventKind) { b.metrics.groupEvents.WithLabelValues(string(kind)).Inc() },
 		frame:    b.cfg.JournalFileBytes,
 	})
 	m.dropOffsets, m.changed = b.coordinator.deleteTopic, b.coordinator.clusterChanged

@@ -58,6 +58,7 @@ type coordinatorConfig struct {
 	now       func() time.Time
 	random    io.Reader // 16 bytes for each member id
 	logger    *slog.Logger
+	noted     func(group.EventKind)     // optional: counts what a timeline gets
 	panicked  func(p any, stack []byte) // optional: counts a panic of a shard, which is logged
 	frame     int64                     // the journal's file size, which bounds an append; 0: the default, 64 MiB
 	memory    int64                     // optional: bytes of what members send that are kept; 0: group's default
@@ -105,6 +106,7 @@ func newCoordinator(cfg coordinatorConfig) *coordinator {
 		MaxRecord:             int(min(32<<20, cfg.frame/2)),
 		MaxMemory:             cfg.memory,
 		Consumer:              consumerConfig(s),
+		Noted:                 cfg.noted,
 		Memory:                func(n int64) int64 { return c.memory.Add(n) },
 	}
 	return c

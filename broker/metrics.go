@@ -30,6 +30,7 @@ type metrics struct {
 	produceBytes   *prometheus.CounterVec
 	fetchBytes     *prometheus.CounterVec
 	deletedBytes   *prometheus.CounterVec
+	groupEvents    *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -46,9 +47,10 @@ func newMetrics() *metrics {
 		produceRecords: counters("weir_produce_records_total", "Records appended by clients.", "topic"),
 		produceBytes:   counters("weir_produce_bytes_total", "Bytes of record batches appended by clients.", "topic"),
 		deletedBytes:   counters("weir_log_deleted_bytes_total", "Bytes of segments that left their logs by retention or DeleteRecords.", "topic"),
+		groupEvents:    counters("weir_group_events_total", "What happened to consumer groups: members that joined, left or timed out, rebalances, and what else a group's timeline tells.", "event"),
 		fetchBytes:     counters("weir_fetch_bytes_total", "Bytes of record batches sent to clients.", "topic"),
 	}
-	m.registry.MustRegister(m.errors, m.closes, m.connections, m.panics, m.recovery, m.produceRecords, m.produceBytes, m.fetchBytes, m.deletedBytes)
+	m.registry.MustRegister(m.errors, m.closes, m.connections, m.panics, m.recovery, m.produceRecords, m.produceBytes, m.fetchBytes, m.deletedBytes, m.groupEvents)
 	return m
 }
 

@@ -19,6 +19,13 @@ type groupMetrics struct {
 	memory      *prometheus.Desc
 }
 
+// groupKinds are told also while there is no such group.
+var groupKinds = []group.Kind{
+	{State: group.Empty}, {State: group.PreparingRebalance}, {State: group.CompletingRebalance}, {State: group.Stable},
+	{State: group.Empty, Consumer: true}, {State: "Assigning", Consumer: true},
+	{State: "Reconciling", Consumer: true}, {State: group.Stable, Consumer: true},
+}
+
 // groupsWait bounds how long the shards are waited for. Those that are busy for
 // longer are left out.
 const groupsWait = time.Second
@@ -26,7 +33,7 @@ const groupsWait = time.Second
 func newGroupMetrics(c *coordinator) *groupMetrics {
 	return &groupMetrics{
 		coordinator: c,
-		groups:      prometheus.NewDesc("weir_groups", "Consumer groups, by state.", []string{"state"}, nil),
+		groups:      prometheus.NewDesc("weir_groups", "Consumer groups, by state and protocol.", []string{"state", "protocol"}, nil),
 		memory:      prometheus.NewDesc("weir_group_member_bytes", "Memory taken by what members of consumer groups sent.", nil, nil),
 	}
 }
@@ -42,23 +49,27 @@ func (m *groupMetrics) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(m.coordinator.ctx, groupsWait)
 	defer cancel()
 	states := m.coordinator.states(ctx)
-	for _, s := range []group.State{group.Empty, group.PreparingRebalance, group.CompletingRebalance, group.Stable} {
-		out <- prometheus.MustNewConstMetric(m.groups, prometheus.GaugeValue, float64(states[s]), string(s))
+	for _, k := range groupKinds {
+		protocol := "classic"
+		if k.Consumer {
+			protocol = "consumer"
+		}
+		out <- prometheus.MustNewConstMetric(m.groups, prometheus.GaugeValue, float64(states[k]), string(k.State), protocol)
 	}
 	out <- prometheus.MustNewConstMetric(m.memory, prometheus.GaugeValue, float64(m.coordinator.memory.Load()))
 }
 
-// states counts the groups of all shards by state.
-func (c *coordinator) states(ctx context.Context) map[group.State]int {
+// states counts the groups of all shards by state and protocol.
+func (c *coordinator) states(ctx context.Context) map[group.Kind]int {
 	shards := c.shards.Load()
 	if shards == nil {
 		return nil
 	}
 	var sum struct {
 		sync.Mutex
-		states map[group.State]int
+		states map[group.Kind]int
 	}
-	sum.states = map[group.State]int{}
+	sum.states = map[group.Kind]int{}
 	done := make(chan struct{})
 	all := newGather(len(*shards), func(storage.LSN) { close(done) })
 	for _, s := range *shards {
@@ -66,8 +77,8 @@ func (c *coordinator) states(ctx context.Context) map[group.State]int {
 			step: func(s *shard, _ time.Time) func(storage.LSN) {
 				sum.Lock()
 				defer sum.Unlock()
-				for state, n := range s.core.States() {
-					sum.states[state] += n
+				for kind, n := range s.core.States() {
+					sum.states[kind] += n
 				}
 				return all.done
 			},
@@ -81,6 +92,6 @@ func (c *coordinator) states(ctx context.Context) map[group.State]int {
 	sum.Lock()
 	defer sum.Unlock()
 	states := sum.states
-	sum.states = map[group.State]int{} // of those who come too late
+	sum.states = map[group.Kind]int{} // of those who come too late
 	return states
 }

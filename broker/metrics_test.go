@@ -69,8 +69,11 @@ func TestMetricsOfGroups(t *testing.T) {
 	b.Handler().ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/metrics", nil))
 	page := w.Body.String()
 	for _, line := range []string{
-		`weir_groups{state="CompletingRebalance"} 2`,
-		`weir_groups{state="Stable"} 0`,
+		`weir_groups{protocol="classic",state="CompletingRebalance"} 2`,
+		`weir_groups{protocol="classic",state="Stable"} 0`,
+		`weir_groups{protocol="consumer",state="Reconciling"} 0`,
+		`weir_group_events_total{event="rebalance began"} 2`,
+		`weir_group_events_total{event="joined"} 2`,
 		`weir_request_errors_total{api="Heartbeat",error="UNKNOWN_MEMBER_ID"} 1`,
 		`weir_answer_bytes 0`,
 	} {

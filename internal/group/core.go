@@ -27,6 +27,8 @@ type Config struct {
 	// Memory counts n bytes more (or fewer) and returns the sum over all Cores that
 	// share MaxMemory. Nil: this Core is alone.
 	Memory func(n int64) int64
+	// Noted is told of every event that a timeline gets, for who counts them. Nil: nobody.
+	Noted func(kind EventKind)
 }
 
 func (c Config) withDefaults() Config {

@@ -113,11 +113,17 @@ func (c *Core) joinFits(g *group, j *join) bool {
 // noted with offsets.
 func (c *Core) Held() int64 { return c.held }
 
-// States counts the groups by state.
-func (c *Core) States() map[State]int {
-	n := map[State]int{}
+// Kind is what States counts groups by.
+type Kind struct {
+	State    State
+	Consumer bool // of the consumer protocol (KIP-848), not the classic one
+}
+
+// States counts the groups by state and protocol.
+func (c *Core) States() map[Kind]int {
+	n := map[Kind]int{}
 	for _, g := range c.groups {
-		n[g.state]++
+		n[Kind{g.state, g.consumer != nil}]++
 	}
 	return n
 }

@@ -86,6 +86,9 @@ type history struct {
 // note adds an event to the timeline of a group. The timeline is not persisted:
 // after a restart it begins with EventRestarted.
 func (c *Core) note(g *group, e Event) {
+	if c.cfg.Noted != nil {
+		c.cfg.Noted(e.Kind)
+	}
 	h := &c.history
 	t := h.of[g.id]
 	if t == nil {

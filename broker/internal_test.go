@@ -21,3 +21,6 @@ func openForTest(t testing.TB) *Broker {
 	})
 	return b
 }
+
+// RaceDetector is raceDetector for the tests from outside.
+const RaceDetector = raceDetector

@@ -157,7 +157,8 @@ func (c *call) pin() (unpin func()) {
 		return func() {}
 	}
 	c.slot.decoding = 0
-	return sync.OnceFunc(func() { c.conn.b.decoding.release(n) })
+	budget := c.conn.b.decoding // once it is answered, the call serves another request
+	return sync.OnceFunc(func() { budget.release(n) })
 }
 
 // topicKey is by what a request names a topic: by one of the two.

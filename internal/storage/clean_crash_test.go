@@ -16,10 +16,10 @@ import (
 )
 
 // The oracle of compaction: a workload of records with few keys, tombstones,
-// idempotent producers and cleanings, with a clone of the file system after every
+// idempotent producers, transactions of which half are aborted, and cleanings, with a clone of the file system after every
 // operation. Each clone is recovered and compared with what was appended: offsets
 // ascend, every record is the one that was appended at its offset, the newest
-// record of each key is there, unless it is a tombstone that was old enough, and
+// record of each key that was not aborted is there, unless it is a tombstone that was old enough, and
 // then no older record of its key is.
 
 // cleanRun is one workload.
@@ -34,6 +34,7 @@ type cleanRun struct {
 	rule     Clean
 	mu       sync.Mutex
 	logs     [2][]batch.Record // as tried
+	hidden   [2]map[int64]bool // offsets of aborted records and of markers
 	seqs     [2]map[int64]int32
 	newest   [2]map[int64]batch.Batch // last batch of each producer
 	acked    [2]int64
@@ -81,7 +82,7 @@ func testCleanCrash(t *testing.T, mode Durability) {
 func newCleanRun(t *testing.T, mode Durability, seed uint64) *cleanRun {
 	r := &cleanRun{t: t, seed: seed, mode: mode, rng: rand.New(rand.NewPCG(seed, 99+uint64(mode)))}
 	for n := range r.logs {
-		r.seqs[n], r.newest[n] = map[int64]int32{}, map[int64]batch.Batch{}
+		r.seqs[n], r.newest[n], r.hidden[n] = map[int64]int32{}, map[int64]batch.Batch{}, map[int64]bool{}
 	}
 	mem := vfs.NewMem()
 	faulty := vfs.Inject(mem)
@@ -144,8 +145,15 @@ func (r *cleanRun) append() {
 		}
 	}
 	opt := batch.BuildOptions{}
-	if r.rng.IntN(2) == 0 {
-		pid := int64(r.rng.IntN(3))
+	commit := r.rng.IntN(2) == 0
+	pid := int64(-1)
+	switch r.rng.IntN(4) {
+	case 0, 1:
+		pid = int64(r.rng.IntN(3))
+	case 2: // a transaction, of a producer that does nothing else
+		pid, opt.Transactional = int64(10+r.rng.IntN(2)), true
+	}
+	if pid >= 0 {
 		opt.Producer = &batch.Producer{ID: pid, Sequence: r.seqs[n][pid]}
 		r.seqs[n][pid] += int32(len(rs))
 	}
@@ -154,15 +162,35 @@ func (r *cleanRun) append() {
 	base := int64(len(r.logs[n]))
 	for i := range rs {
 		rs[i].Offset = base + int64(i)
+		r.hidden[n][rs[i].Offset] = opt.Transactional && !commit
 	}
 	r.logs[n] = append(r.logs[n], rs...)
 	r.mu.Unlock()
 	put(r.t, r.s, r.s.Partition(ordersID, int32(n)), b)
 	r.mu.Lock()
 	r.acked[n] = int64(len(r.logs[n]))
-	if opt.Producer != nil {
+	if opt.Producer != nil && !opt.Transactional {
 		r.newest[n][opt.Producer.ID] = bytes.Clone(b)
 	}
+	r.mu.Unlock()
+	if opt.Transactional {
+		r.end(n, opt.Producer.ID, commit)
+	}
+}
+
+// end writes the marker of a transaction; cleanings may come before it.
+func (r *cleanRun) end(n int, pid int64, commit bool) {
+	if r.rng.IntN(4) == 0 {
+		mustClean(r.t, r.s)
+	}
+	r.mu.Lock()
+	at := int64(len(r.logs[n]))
+	r.hidden[n][at] = true
+	r.logs[n] = append(r.logs[n], batch.Record{Offset: at})
+	r.mu.Unlock()
+	put(r.t, r.s, r.s.Partition(ordersID, int32(n)), batch.BuildMarker(pid, 0, r.clock.now().UnixMilli(), batch.Marker{Commit: commit}))
+	r.mu.Lock()
+	r.acked[n] = at + 1
 	r.mu.Unlock()
 }
 
@@ -244,14 +272,21 @@ func (r *cleanRun) compare(n int, got []batch.Record, end int64) error {
 			return fmt.Errorf("partition %d: offset %d is not below the end %d", n, g.Offset, end)
 		}
 		want := r.logs[n][g.Offset]
+		if want.Key == nil { // a marker
+			continue
+		}
 		if !bytes.Equal(g.Key, want.Key) || !bytes.Equal(g.Value, want.Value) || (g.Value == nil) != (want.Value == nil) || g.Timestamp != want.Timestamp {
 			return fmt.Errorf("partition %d: offset %d has %q=%q, appended was %q=%q", n, g.Offset, g.Key, g.Value, want.Key, want.Value)
 		}
-		have[g.Offset], kept[string(g.Key)] = true, g.Offset
+		if !r.hidden[n][g.Offset] {
+			have[g.Offset], kept[string(g.Key)] = true, g.Offset
+		}
 	}
 	newest := map[string]int64{}
 	for _, w := range r.logs[n][:end] {
-		newest[string(w.Key)] = w.Offset
+		if !r.hidden[n][w.Offset] {
+			newest[string(w.Key)] = w.Offset
+		}
 	}
 	for key, offset := range newest {
 		if have[offset] {

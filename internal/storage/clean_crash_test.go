@@ -54,7 +54,7 @@ func TestCleanCrashOS(t *testing.T)   { testCleanCrash(t, OS) }
 func testCleanCrash(t *testing.T, mode Durability) {
 	n := 3
 	if testing.Short() {
-		n = 2
+		n = 1
 	}
 	seeds := seedsOf(n)
 	points, cleaned := 0, 0

@@ -36,7 +36,3 @@ func (noCluster) Topic(string) (id [16]byte, partitions int32, ok bool) { return
 func (noCluster) TopicName([16]byte) (string, bool)                     { return "", false }
 func (noCluster) TopicNames() iter.Seq[string]                          { return func(func(string) bool) {} }
 func (noCluster) GroupConfig(string) GroupConfig                        { return GroupConfig{} }
-
-// SetCluster tells what topics and configurations of groups are now. Only groups
-// for which that changes something do work.
-func (c *Core) SetCluster(_ time.Time, cl Cluster) { c.cluster = cl }

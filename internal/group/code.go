@@ -21,5 +21,10 @@ const (
 	groupMaxSizeReached       int16 = 81
 	fencedInstanceID          int16 = 82
 	groupSubscribedToTopic    int16 = 86
+	fencedMemberEpoch         int16 = 110
+	unreleasedInstanceID      int16 = 111
+	unsupportedAssignor       int16 = 112
+	staleMemberEpoch          int16 = 113
+	invalidRegularExpression  int16 = 128
 	unknownServerError        int16 = -1
 )

@@ -14,6 +14,14 @@ const (
 	MigrationDisabled                             // neither
 )
 
+func (p MigrationPolicy) upgrades() bool {
+	return p == MigrationBidirectional || p == MigrationUpgrade
+}
+
+func (p MigrationPolicy) downgrades() bool {
+	return p == MigrationBidirectional || p == MigrationDowngrade
+}
+
 // ConsumerConfig holds the settings of consumer groups (KIP-848), those of the
 // broker named group.consumer.*. What is zero has the value in brackets, Kafka's
 // default except for MaxSize (Kafka has no limit).

@@ -103,6 +103,8 @@ type Core struct {
 	held    int64 // bytes of memory that members take
 	full    bool
 	history history
+
+	consumers int // members of all consumer groups
 }
 
 // New makes an empty Core.

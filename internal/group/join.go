@@ -47,6 +47,8 @@ func (c *Core) Join(now time.Time, tok Token, from Client, req *kmsg.JoinGroupRe
 		return
 	case g == nil:
 		g = c.lookup(req.Group)
+	case g.consumer != nil && c.joinConsumers(g, j):
+		return
 	}
 	switch {
 	case !c.hasRoom(g, req):

@@ -21,6 +21,10 @@ func (c *Core) Sync(now time.Time, tok Token, req *kmsg.SyncGroupRequest) {
 		refuse(unknownMemberID)
 		return
 	}
+	if g.consumer != nil {
+		c.syncConsumer(now, g, tok, req)
+		return
+	}
 	differs := func(asked *string, is string) bool { return asked != nil && *asked != is }
 	code := g.check(req.MemberID, req.InstanceID)
 	c.maybeFenced(now, g, code, req.MemberID, req.InstanceID, "SyncGroup")
@@ -124,6 +128,9 @@ func (c *Core) heartbeat(now time.Time, req *kmsg.HeartbeatRequest) int16 {
 	if g == nil {
 		return unknownMemberID
 	}
+	if g.consumer != nil {
+		return c.heartbeatConsumer(now, g, req)
+	}
 	if code := g.check(req.MemberID, req.InstanceID); code != none {
 		c.maybeFenced(now, g, code, req.MemberID, req.InstanceID, "Heartbeat")
 		return code
@@ -167,6 +174,10 @@ func (c *Core) Leave(now time.Time, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGrou
 		before = len(g.members)
 	}
 	resp.Members = []kmsg.LeaveGroupResponseMember{}
+	if g != nil && g.consumer != nil {
+		c.leaveConsumers(now, g, leaving, resp)
+		g, leaving = nil, nil
+	}
 	for _, l := range leaving {
 		rm := kmsg.NewLeaveGroupResponseMember()
 		rm.MemberID, rm.InstanceID, rm.ErrorCode = l.MemberID, l.InstanceID, unknownMemberID

@@ -25,7 +25,7 @@ const maxString = 1<<15 - 1
 type UnknownKeyError struct{ Version int16 }
 
 func (e *UnknownKeyError) Error() string {
-	return fmt.Sprintf("record key of version %d in __consumer_offsets, known are 0 to 2", e.Version)
+	return fmt.Sprintf("record key of version %d in __consumer_offsets, known are 0 to 8 and 16", e.Version)
 }
 
 func offsetKey(group, topic string, partition int32) []byte {
@@ -90,6 +90,7 @@ type entry struct {
 	partition int32
 	offset    *offset                  // nil: tombstone
 	value     *kmsg.GroupMetadataValue // nil: tombstone
+	consumer  *consumerEntry           // of a consumer group, if set
 }
 
 // decode reads a record. It never panics, and what it allocates is bounded by
@@ -103,6 +104,9 @@ func decode(key, value []byte) (entry, error) {
 		return decodeOffset(key, value)
 	case groupKeyVersion:
 		return decodeGroup(key, value)
+	case keyConsumerGroup, keyConsumerPartitions, keyConsumerMember, keyConsumerTargetEpoch,
+		keyConsumerTarget, keyConsumerCurrent, keyConsumerRegex:
+		return decodeConsumer(version, key, value)
 	default:
 		return entry{}, &UnknownKeyError{version}
 	}

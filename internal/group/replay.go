@@ -21,7 +21,12 @@ func (c *Core) Replay(key, value []byte) error {
 		c.put(g, e.topic, e.partition, e.offset)
 	case e.isOffset:
 		c.clear(g, e.topic, e.partition)
+	case e.consumer != nil:
+		c.replayConsumer(g, e.consumer)
+	case g.consumer != nil && e.value == nil:
+		// The tombstone of a classic group that has become a consumer group.
 	default:
+		c.forgetConsumers(g)
 		c.reset(g)
 		if e.value != nil {
 			c.restore(g, e.value)
@@ -84,6 +89,10 @@ func (c *Core) restore(g *group, v *kmsg.GroupMetadataValue) {
 // it was the broker that was away; what is empty goes on towards its expiry.
 func (c *Core) Ready(now time.Time) {
 	for _, g := range c.sorted() {
+		if g.consumer != nil {
+			c.readyConsumers(now, g)
+			continue
+		}
 		c.restarted(now, g)
 		for _, m := range g.members {
 			c.armSession(now, m)

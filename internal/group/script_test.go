@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -90,7 +91,8 @@ type client struct {
 	name, group, id string
 	generation      int32
 	instance        *string
-	asks, said      wish // in its last join, and in the last one that was not refused
+	asks, said      wish            // in its last join, and in the last one that was not refused
+	has             map[string]bool // partitions that a consumer group gave it
 }
 
 // wish is what a client joins with; what a join of a script leaves out is as the
@@ -108,6 +110,7 @@ type script struct {
 	tokens  Token
 	ids     int
 	noParts map[string]bool // partitions that do not exist
+	topics  *testCluster
 	out     strings.Builder
 }
 
@@ -119,6 +122,10 @@ func (s *script) start() {
 		return prefix + "-" + strconv.Itoa(s.ids)
 	}
 	s.core = New(s.cfg)
+	if s.topics == nil {
+		s.topics = &testCluster{}
+	}
+	s.core.SetCluster(s.now, s.topics)
 }
 
 // args are the words of a command, key=value apart.
@@ -176,6 +183,7 @@ func (s *script) do(words []string) {
 		"restart": s.restart, "drop-topic": s.dropTopic, "full": s.full, "record": s.putRecord, "unknown": s.unknown,
 		"delete-group": s.deleteGroup, "delete-offsets": s.deleteOffsets, "timeline": s.timeline,
 	}
+	maps.Copy(commands, s.consumerCommands())
 	f := commands[words[0]]
 	if f == nil {
 		s.t.Fatalf("unknown command %q", words[0])
@@ -437,6 +445,7 @@ func (s *script) restart(args) {
 	}
 	clear(s.parked)
 	s.core = New(s.cfg)
+	s.core.SetCluster(s.now, s.topics)
 	for _, r := range s.log {
 		if err := s.core.Replay(r.Key, r.Value); err != nil {
 			s.printf("replay: %v", err)
@@ -533,6 +542,8 @@ func describeRecord(r Record) string {
 			expires = fmt.Sprintf(" expires=+%v", time.Duration(e.offset.expires-e.offset.time)*time.Millisecond)
 		}
 		return fmt.Sprintf("offset %s %s/%d = %d%s", e.group, e.topic, e.partition, e.offset.at, expires)
+	case e.consumer != nil:
+		return describeConsumerRecord(e.group, e.consumer)
 	case e.value == nil:
 		return fmt.Sprintf("group %s: tombstone", e.group)
 	}

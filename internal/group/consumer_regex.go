@@ -1,0 +1,130 @@
+package group
+
+import (
+	"fmt"
+	"hash/fnv"
+	"iter"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+)
+
+// A regular expression of a subscription is matched with the name of every topic, in
+// the shard's goroutine. RE2's time is linear in both, so bounds of both bound it.
+const (
+	maxRegex     = 2048 // bytes
+	maxRegexCost = 2048 // instructions of its program, about
+)
+
+// regex is a regular expression to which members subscribe, and what it stands for.
+type regex struct {
+	topics  []string // that it matches, sorted
+	since   int64    // ms, when it was resolved
+	pattern *regexp.Regexp
+}
+
+// compileRegex reads a subscription. It matches whole names, as Kafka has it.
+func compileRegex(s string) (*regexp.Regexp, error) {
+	if len(s) > maxRegex {
+		return nil, fmt.Errorf("longer than %d bytes", maxRegex)
+	}
+	tree, err := syntax.Parse(s, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	if regexCost(tree) > maxRegexCost {
+		return nil, fmt.Errorf("too many repetitions")
+	}
+	return regexp.Compile(`\A(?:` + s + `)\z`)
+}
+
+// regexCost is about how many instructions an expression takes, found before any
+// are made: repetitions of repetitions may be millions.
+func regexCost(re *syntax.Regexp) int {
+	n := 1 + len(re.Rune)/2
+	for _, sub := range re.Sub {
+		n = min(n+regexCost(sub), 2*maxRegexCost)
+	}
+	if re.Op == syntax.OpRepeat {
+		n = min(n*max(1, re.Min, re.Max), 2*maxRegexCost)
+	}
+	return n
+}
+
+// match finds the topics of an expression.
+func (r *regex) match(names iter.Seq[string]) []string {
+	var list []string
+	for name := range names {
+		if r.pattern.MatchString(name) {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// subscribesTo calls yield with the topics of a member, some perhaps twice.
+func (cg *consumerGroup) subscribesTo(m *consumer) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, t := range m.topics {
+			if !yield(t) {
+				return
+			}
+		}
+		if r := cg.regexes[m.regex]; m.regex != "" && r != nil {
+			for _, t := range r.topics {
+				if !yield(t) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// consumerSubscribed tells whether a member subscribes to a topic.
+func (g *group) consumerSubscribed(topic string) bool {
+	for _, m := range g.consumer.members {
+		if _, ok := slices.BinarySearch(m.topics, topic); ok {
+			return true
+		}
+	}
+	for _, r := range g.consumer.regexes {
+		if _, ok := slices.BinarySearch(r.topics, topic); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// hashTopics is a fingerprint of the topics that a group subscribes to: which there
+// are, under which ids, with how many partitions. It does not depend on an order. 0
+// is the one of none.
+func (cg *consumerGroup) hashTopics(cl Cluster) int64 {
+	sum, seen := uint64(0), map[string]bool{}
+	add := func(name string) {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		id, partitions, ok := cl.Topic(name)
+		if !ok {
+			return
+		}
+		h := fnv.New64a()
+		h.Write(id[:])
+		h.Write([]byte{byte(partitions >> 24), byte(partitions >> 16), byte(partitions >> 8), byte(partitions)})
+		h.Write([]byte(name))
+		sum += h.Sum64()
+	}
+	for _, m := range cg.members {
+		for _, name := range m.topics {
+			add(name)
+		}
+	}
+	for _, r := range cg.regexes {
+		for _, name := range r.topics {
+			add(name)
+		}
+	}
+	return int64(sum)
+}

@@ -41,10 +41,10 @@ func readSubscription(b []byte, cl Cluster) (wanted, bool) {
 	if s.version >= 1 {
 		r.left = max(0, r.int32())
 		for name, ok := r.topic(); ok; name, ok = r.topic() {
-			id, _, exists := cl.Topic(string(name))
-			for p := r.partitions(); len(p) >= 4; p = p[4:] {
-				if exists {
-					s.owned.add(id, int32(binary.BigEndian.Uint32(p)))
+			id, count, exists := cl.Topic(string(name))
+			for b := r.partitions(); len(b) >= 4; b = b[4:] {
+				if p := int32(binary.BigEndian.Uint32(b)); exists && p >= 0 && p < count {
+					s.owned.add(id, p)
 				}
 			}
 		}
@@ -123,8 +123,13 @@ func (c *Core) mayJoinConsumers(g *group, j *join) int16 {
 		}
 	}
 	s, ok := readSubscription(j.protocols[0].metadata, c.cluster)
-	if !ok {
+	switch {
+	case !ok:
 		return inconsistentGroupProtocol
+	case req.MemberID != "" && old == nil && len(s.owned.topics) > 0:
+		// It was a member, and has not noticed that its partitions went to others. (Kafka
+		// takes it in, and it goes on with them until its SyncGroup.)
+		return unknownMemberID
 	}
 	next := &consumer{id: req.MemberID, client: j.from, topics: s.topics, classic: &classicMember{protocols: j.protocols}}
 	n := next.size()

@@ -90,7 +90,7 @@ func (c *Core) consumerBeat(now time.Time, from Client, req *kmsg.ConsumerGroupH
 	if id == "" {
 		id = c.cfg.NewMemberID(memberPrefix(from.ID))
 	}
-	g = c.consumerGroupFor(now, req.Group)
+	g, upgraded := c.consumerGroupFor(now, req.Group)
 	cg := g.consumer
 	m := cg.members[id]
 	if req.InstanceID != nil && cg.static[*req.InstanceID] != nil {
@@ -109,6 +109,10 @@ func (c *Core) consumerBeat(now time.Time, from Client, req *kmsg.ConsumerGroupH
 	c.timers.stop(&m.sync)
 	why := c.subscribed(now, g, &was, m, isNew)
 	c.weighConsumer(g, m)
+	if upgraded && why == "" {
+		// What the classic group was about to assign is nobody's.
+		why = "member " + m.id + " speaks the consumer protocol now"
+	}
 	if why != "" {
 		c.bump(now, g, why)
 	}

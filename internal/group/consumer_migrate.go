@@ -8,19 +8,21 @@ import (
 )
 
 // consumerGroupFor finds or makes the consumer group that a member joins. A classic
-// group without members makes way, one with members becomes a consumer group.
-func (c *Core) consumerGroupFor(now time.Time, id string) *group {
-	g := c.lookup(id)
+// group without members makes way, one with members becomes a consumer group: it is
+// upgraded.
+func (c *Core) consumerGroupFor(now time.Time, id string) (g *group, upgraded bool) {
+	g = c.lookup(id)
 	switch {
 	case g.consumer != nil:
 	case g.state != Empty:
 		c.upgrade(now, g)
+		return g, true
 	default:
 		c.clearClassic(g)
 		g.consumer = newConsumerGroup(c, g)
 		g.protocolType = consumerProtocol
 	}
-	return g
+	return g, false
 }
 
 // clearClassic takes from a group all that it is as a classic one.
@@ -141,9 +143,13 @@ func (c *Core) upgrade(now time.Time, g *group) {
 		}
 		c.enter(g, m, nil)
 		cg.own(m, assigned, nil)
-		c.weighConsumer(g, m)
 		m.heard = now
 		c.armConsumer(now, g, m)
+	}
+	for _, old := range members {
+		s, _ := readSubscription(old.subscription(protocol), c.cluster)
+		c.believe(cg, cg.members[old.id], s.owned)
+		c.weighConsumer(g, cg.members[old.id])
 	}
 	cg.hash = cg.hashTopics(c.cluster)
 	list := cg.sortedMembers()
@@ -160,6 +166,31 @@ func (c *Core) upgrade(now time.Time, g *group) {
 	}
 	c.note(g, c.consumerEvent(now, g, EventMigrated, "a member of the consumer protocol joins the classic group"))
 	c.restate(now, g)
+}
+
+// believe has a member own what it says that it has, where nobody else does: a classic
+// group in the middle of a rebalance has forgotten what cooperative members go on with.
+func (c *Core) believe(cg *consumerGroup, m *consumer, owned ownedParts) {
+	var assigned holdings
+	for topic, partitions := range owned.topics {
+		for p := range partitions {
+			if cg.owners[topic][p] == nil {
+				if assigned == nil {
+					assigned = holdings{}
+				}
+				assigned.add(topic, p, m.epoch)
+			}
+		}
+	}
+	if assigned == nil {
+		return
+	}
+	for topic, partitions := range m.assigned {
+		for p, epoch := range partitions {
+			assigned.add(topic, p, epoch)
+		}
+	}
+	cg.own(m, assigned, nil)
 }
 
 // mayDowngrade tells whether a consumer group becomes a classic one when these members
@@ -189,16 +220,15 @@ func (c *Core) mayDowngradeWith(g *group, old *consumer) bool {
 // downgrade makes a consumer group a classic one, without the members that are gone,
 // and has it rebalance.
 func (c *Core) downgrade(now time.Time, g *group, gone []*consumer) {
-	members := c.toClassic(now, g, gone)
-	for _, m := range members {
-		c.armSession(now, m)
-	}
+	c.toClassic(now, g, gone)
 	c.rebalance(now, g, "the last member of the consumer protocol is gone")
 }
 
 // toClassic turns the membership into one of a classic group that is stable in the
-// generation of the group's epoch.
-func (c *Core) toClassic(now time.Time, g *group, gone []*consumer) []*member {
+// generation of the group's epoch. That is not in the log before it is the caller's
+// last word: a broker that starts again in the middle of the rebalance that follows
+// most often must not find a stable group, whose static members would not notice.
+func (c *Core) toClassic(now time.Time, g *group, gone []*consumer) {
 	cg := g.consumer
 	list, generation := cg.sortedMembers(), cg.epoch
 	left := map[*consumer]bool{}
@@ -217,11 +247,10 @@ func (c *Core) toClassic(now time.Time, g *group, gone []*consumer) []*member {
 		old.session.fire = func(now time.Time) { c.sessionTimeout(now, g, old) }
 		g.add(old, consumerProtocol)
 		c.weigh(g, old)
+		c.armSession(now, old)
 	}
 	g.generation, g.state, g.since = generation, Stable, now.Truncate(time.Millisecond)
 	g.protocol = g.selectProtocol()
-	c.persist(g)
-	return g.members
 }
 
 // downgradeWith makes a consumer group a classic one because its last member of the
@@ -233,11 +262,15 @@ func (c *Core) downgradeWith(g *group, j *join, old *consumer, id string) {
 	was := *m
 	m.setClassic(j, s)
 	why := c.subscribed(now, g, &was, m, false)
-	for _, x := range c.toClassic(now, g, nil) {
-		c.armSession(now, x)
+	if why == "" {
+		c.reconcile(now, g, m, s.owned, false)
+		if g.consumer.standsAt() != Stable {
+			why = "the group was on its way to another assignment when it became a classic one"
+		}
 	}
+	c.toClassic(now, g, nil)
 	x := g.byID[id]
-	if why != "" {
+	if why != "" || !c.persist(g) {
 		x.join = &j.parked
 		c.rebalance(now, g, why)
 		return

@@ -122,7 +122,7 @@ func (c *Core) consumerBeat(now time.Time, from Client, req *kmsg.ConsumerGroupH
 	c.restate(now, g)
 
 	resp.MemberID, resp.MemberEpoch = &m.id, m.epoch
-	resp.HeartbeatIntervalMillis = int32(c.heartbeatInterval(g, m).Milliseconds())
+	resp.HeartbeatIntervalMillis = int32(c.heartbeatInterval(g).Milliseconds())
 	full := req.RebalanceTimeoutMillis != -1 && (req.SubscribedTopicNames != nil || req.SubscribedTopicRegex != nil) && req.Topics != nil
 	if full || req.MemberEpoch != was.epoch || !sameParts(was.assigned, m.assigned) {
 		resp.Assignment = assignmentOf(m)
@@ -228,7 +228,9 @@ func (c *Core) mayHaveEpoch(now time.Time, g *group, m *consumer, req *kmsg.Cons
 		}
 		relation = "smaller"
 	}
-	c.noteConsumer(now, g, m, EventFenced, fmt.Sprintf("heartbeat with epoch %d, its epoch is %d", req.MemberEpoch, m.epoch))
+	if !c.justFenced(g, m.id) {
+		c.noteConsumer(now, g, m, EventFenced, fmt.Sprintf("heartbeat with epoch %d, its epoch is %d", req.MemberEpoch, m.epoch))
+	}
 	return refuse(fencedMemberEpoch, "The consumer group member has a %s member epoch (%d) than the one known by the group coordinator (%d). "+
 		"The member must abandon all its partitions and rejoin.", relation, req.MemberEpoch, m.epoch)
 }

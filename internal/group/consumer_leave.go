@@ -88,17 +88,31 @@ func (c *Core) fenceConsumers(now time.Time, g *group, gone []*consumer, kind Ev
 // Core with few members lets them come often, one with many at a steady rate: all
 // Cores of a broker together see some thousands of heartbeats a second at most, four
 // times as many while all their groups reconcile.
-func (c *Core) heartbeatInterval(g *group, m *consumer) time.Duration {
+func (c *Core) heartbeatInterval(g *group) time.Duration {
 	const (
 		perSecond = 64
 		shortest  = 500 * time.Millisecond
 		hasty     = 200 * time.Millisecond
 	)
 	every := max(shortest, time.Duration(c.consumers)*time.Second/perSecond)
-	if g.state != Stable || !m.reconciled(g.consumer.assignmentEpoch) {
+	if g.consumer.busy() {
 		every = max(hasty, every/4)
 	}
 	return min(every, c.groupConfig(g.id).HeartbeatInterval)
+}
+
+// busy tells whether members have steps to make. Those that have left to come back do
+// not count: nobody waits for them.
+func (cg *consumerGroup) busy() bool {
+	if cg.epoch > cg.assignmentEpoch {
+		return true
+	}
+	for _, m := range cg.members {
+		if m.epoch != epochStaticLeave && !m.reconciled(cg.assignmentEpoch) {
+			return true
+		}
+	}
+	return false
 }
 
 func partitionsOf[V any](m map[int32]V) []int32 { return slices.Sorted(maps.Keys(m)) }

@@ -22,23 +22,39 @@ func (m *member) event(now time.Time, g *group, kind EventKind, reason string) E
 	return e
 }
 
-// noteGroup notes what happened to a classic group as a whole.
+// noteGroup notes what happened to a group as a whole.
 func (c *Core) noteGroup(now time.Time, g *group, kind EventKind, reason string) {
-	c.note(g, Event{At: now, Kind: kind, Epoch: g.generation, Reason: reason, Members: len(g.members)})
+	c.note(g, Event{At: now, Kind: kind, Epoch: g.generation, Reason: reason, Members: g.size()})
+}
+
+// size is how many members a group of either protocol has.
+func (g *group) size() int {
+	if g.consumer != nil {
+		return len(g.consumer.members)
+	}
+	return len(g.members)
 }
 
 // noteFenced notes that a process showed an instance that another one has by now.
 // Two that take it from each other again and again are noted each time; one that
 // only repeats its request is not.
 func (c *Core) noteFenced(now time.Time, g *group, id, instance, request string) {
-	if t := c.history.of[g.id]; t != nil && len(t.events) > 0 {
-		if last := &t.events[len(t.events)-1]; last.Kind == EventFenced && last.Member == clip(id) {
-			return
-		}
+	if c.justFenced(g, id) {
+		return
 	}
 	c.note(g, Event{At: now, Kind: EventFenced, Member: clip(id), Instance: instance, Epoch: g.generation,
 		Reason:  fmt.Sprintf("%s, but another process is instance %q by now", request, instance),
-		Members: len(g.members)})
+		Members: g.size()})
+}
+
+// justFenced tells whether the last event of a group is that this member was fenced.
+func (c *Core) justFenced(g *group, id string) bool {
+	t := c.history.of[g.id]
+	if t == nil || len(t.events) == 0 {
+		return false
+	}
+	last := &t.events[len(t.events)-1]
+	return last.Kind == EventFenced && last.Member == clip(id)
 }
 
 // because adds the reason that a client gave (KIP-800) to what the broker saw.

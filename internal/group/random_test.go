@@ -628,6 +628,14 @@ func FuzzDecode(f *testing.F) {
 	f.Add(offsetKey("g", "t", 1), []byte(nil))
 	f.Add(groupKey("g"), []byte{0, 3, 0, 1, 'c', 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Add([]byte{0, 9, 0}, []byte{})
+	m := &consumer{instance: kmsg.StringPtr("i"), topics: []string{"a"}, regex: "b", state: memberUnrevoked, assigned: holdings{{}: {2: 3}},
+		classic: &classicMember{time.Second, []protocol{{"p", []byte("mm")}}}}
+	f.Add(consumerKey(keyConsumerGroup, "g"), groupEpochValue(&consumerGroup{hash: 1}))
+	f.Add(memberKey(keyConsumerMember, "g", "m"), memberValue(m))
+	f.Add(consumerKey(keyConsumerTargetEpoch, "g"), targetEpochValue(&consumerGroup{}))
+	f.Add(memberKey(keyConsumerTarget, "g", "m"), targetValue(targets{{}: {1}}))
+	f.Add(memberKey(keyConsumerCurrent, "g", "m"), currentValue(m))
+	f.Add(memberKey(keyConsumerRegex, "g", ".*"), regexValue(&regex{topics: []string{"a"}}))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		c := New(Config{NewMemberID: func(p string) string { return p }})
 		if c.Replay(key, value) != nil {

@@ -54,8 +54,6 @@ func (c *Core) checkHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) *refusal 
 		return invalid("RackId can't be empty.")
 	case req.MemberEpoch < epochStaticLeave:
 		return invalid("MemberEpoch is invalid.")
-	case req.MemberEpoch == epochStaticLeave && req.InstanceID == nil:
-		return invalid("InstanceId can't be null.")
 	case req.MemberEpoch == epochJoin && req.RebalanceTimeoutMillis == -1:
 		return invalid("RebalanceTimeoutMs must be provided in first request.")
 	case req.MemberEpoch == epochJoin && (req.Topics == nil || len(req.Topics) > 0):

@@ -10,10 +10,13 @@ import (
 )
 
 // consumerLeave is a heartbeat of a member that goes: for good, or a static one that
-// will be back, whose partitions stay its own until its session ends.
+// will be back, whose partitions stay its own until its session ends. A static one may
+// leave its instance out, as in other heartbeats: clients do, though Kafka refuses it.
 func (c *Core) consumerLeave(now time.Time, req *kmsg.ConsumerGroupHeartbeatRequest, resp *kmsg.ConsumerGroupHeartbeatResponse) *refusal {
 	g := c.groups[req.Group]
 	switch {
+	case req.MemberEpoch == epochStaticLeave && req.InstanceID == nil && !g.hasStatic(req.MemberID):
+		return refuse(invalidRequest, "InstanceId can't be null.")
 	case g == nil:
 		return refuse(groupIDNotFound, "Group %s not found.", req.Group)
 	case g.consumer == nil:
@@ -33,7 +36,7 @@ func (c *Core) consumerLeave(now time.Time, req *kmsg.ConsumerGroupHeartbeatRequ
 		return refuse(unknownMemberID, "Member %s is not a member of group %s.", req.MemberID, req.Group)
 	}
 	resp.MemberID, resp.MemberEpoch = &m.id, req.MemberEpoch
-	if req.MemberEpoch == epochLeave || req.InstanceID == nil {
+	if req.MemberEpoch == epochLeave {
 		c.fenceConsumers(now, g, []*consumer{m}, EventLeft, "left by itself")
 		return nil
 	}
@@ -45,6 +48,15 @@ func (c *Core) consumerLeave(now time.Time, req *kmsg.ConsumerGroupHeartbeatRequ
 	c.noteConsumer(now, g, m, EventLeft, "left, to be back before its session ends")
 	c.restate(now, g)
 	return nil
+}
+
+// hasStatic tells whether a group, if there is one, has a static member of this id.
+func (g *group) hasStatic(id string) bool {
+	if g == nil || g.consumer == nil {
+		return false
+	}
+	m := g.consumer.members[id]
+	return m != nil && m.instance != nil
 }
 
 // consumerTimeout removes a member that was waited for long enough.

@@ -213,7 +213,7 @@ func (s *script) beaten(cl *client, resp *kmsg.ConsumerGroupHeartbeatResponse) {
 	s.printf("%s", line)
 }
 
-// go A [back] [id=]: it leaves, or, a static one, leaves to come back
+// go A [back] [id=] [instance=null]: it leaves, or, a static one, leaves to come back
 func (s *script) goes(a args) {
 	cl := s.client(a.words[0])
 	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
@@ -221,6 +221,9 @@ func (s *script) goes(a args) {
 	req.Group, req.MemberID, req.InstanceID, req.MemberEpoch = a.str("group", cl.group), a.str("id", cl.id), cl.instance, epochLeave
 	if len(a.words) > 1 {
 		req.MemberEpoch = epochStaticLeave
+	}
+	if a.str("instance", "") == "null" {
+		req.InstanceID = nil
 	}
 	resp := s.core.ConsumerHeartbeat(s.now, Client{cl.name, "/127.0.0.1"}, req)
 	if resp.ErrorCode != 0 {

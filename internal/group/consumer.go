@@ -130,6 +130,11 @@ func (c *Core) enter(g *group, m *consumer, instance *string) {
 	}
 }
 
+// hasInstance tells whether there is a member of an instance.
+func (cg *consumerGroup) hasInstance(instance *string) bool {
+	return instance != nil && cg.static[*instance] != nil
+}
+
 // sortedMembers are the members by id, where the order is seen from outside.
 func (cg *consumerGroup) sortedMembers() []*consumer {
 	list := make([]*consumer, 0, len(cg.members))

@@ -100,7 +100,7 @@ func (c *Core) joinConsumers(g *group, j *join) bool {
 // mayJoinConsumers finds reasons to refuse a JoinGroup, before anything changes.
 func (c *Core) mayJoinConsumers(g *group, j *join) int16 {
 	cg, req := g.consumer, j.req
-	known := req.MemberID != "" && cg.members[req.MemberID] != nil
+	known := cg.members[req.MemberID] != nil || cg.hasInstance(req.InstanceID)
 	classic := cg.numClassic()
 	supported := slices.ContainsFunc(j.protocols, func(p protocol) bool { return cg.support(p.name) == classic })
 	old := cg.members[req.MemberID]

@@ -177,7 +177,7 @@ func (c *Core) mayBeIn(g *group, req *kmsg.ConsumerGroupHeartbeatRequest) *refus
 	case g == nil:
 		return nil
 	case g.consumer != nil:
-		size, known = len(g.consumer.members), g.consumer.members[req.MemberID] != nil
+		size, known = len(g.consumer.members), g.consumer.members[req.MemberID] != nil || g.consumer.hasInstance(req.InstanceID)
 	case !joins:
 		return refuse(groupIDNotFound, "Group %s is not a consumer group.", req.Group)
 	case g.state != Empty:

@@ -7,61 +7,12 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/weirstream/weir/internal/assignor"
 )
 
 // Members of a consumer group may speak the classic protocol, while a group goes from
 // one to the other. For them the epoch is a generation, the server assigns what a
 // leader would, and nobody waits for anybody: a join is answered at once, and
 // REBALANCE_IN_PROGRESS asks for the next one whenever there is a step to make.
-
-// wanted is what a member of the classic protocol says of itself.
-type wanted struct {
-	version int16
-	topics  []string
-	owned   ownedParts
-	rack    *string
-}
-
-// readSubscription reads the metadata of a protocol of consumers. What it owns of
-// topics that do not exist is left out.
-func readSubscription(b []byte, cl Cluster) (wanted, bool) {
-	r := readTopics(b)
-	var s wanted
-	for name, ok := r.topic(); ok; name, ok = r.topic() {
-		s.topics = append(s.topics, string(name))
-	}
-	s.topics = sortedSet(s.topics)
-	if r.bad {
-		return s, false
-	}
-	s.version = int16(binary.BigEndian.Uint16(b))
-	r.take(int(max(0, r.int32()))) // user data
-	s.owned = ownedParts{topics: map[assignor.TopicID]map[int32]bool{}, said: true}
-	if s.version >= 1 {
-		r.left = max(0, r.int32())
-		for name, ok := r.topic(); ok; name, ok = r.topic() {
-			id, count, exists := cl.Topic(string(name))
-			for b := r.partitions(); len(b) >= 4; b = b[4:] {
-				if p := int32(binary.BigEndian.Uint32(b)); exists && p >= 0 && p < count {
-					s.owned.add(id, p)
-				}
-			}
-		}
-	}
-	if s.version >= 2 {
-		r.int32() // generation
-	}
-	if s.version >= 3 {
-		if n := r.take(2); n != nil {
-			if n := int16(binary.BigEndian.Uint16(n)); n > 0 {
-				rack := string(r.take(int(n)))
-				s.rack = &rack
-			}
-		}
-	}
-	return s, !r.bad
-}
 
 // joinConsumers is a JoinGroup of a group that is a consumer group; false if it has to
 // be treated as one of a classic group, since it is empty.

@@ -1,0 +1,85 @@
+package group
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// consumerBench makes groups of members that are stable, and the heartbeat of each.
+func consumerBench(b *testing.B, groups, members int, partitions int32) (*Core, []*kmsg.ConsumerGroupHeartbeatRequest) {
+	c := New(Config{NewMemberID: func(p string) string { return p }, Consumer: ConsumerConfig{AssignmentInterval: time.Hour}})
+	c.SetCluster(time.UnixMilli(0), (&testCluster{}).with(map[string]int32{"t": partitions}))
+	var list []*kmsg.ConsumerGroupHeartbeatRequest
+	for g := range groups {
+		for m := range members {
+			req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+			req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, fmt.Sprint("g", g), fmt.Sprint("m", m), 60_000
+			req.SubscribedTopicNames, req.Topics = []string{"t"}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+			resp := c.ConsumerHeartbeat(time.UnixMilli(0), Client{"c", "/h"}, req)
+			if resp.ErrorCode != none {
+				b.Fatal(*resp.ErrorMessage)
+			}
+			req.MemberEpoch = resp.MemberEpoch
+			list = append(list, req)
+		}
+	}
+	c.Tick(time.UnixMilli(0).Add(time.Hour))
+	for range 4 {
+		for _, req := range list {
+			resp := c.ConsumerHeartbeat(time.UnixMilli(0).Add(time.Hour), Client{"c", "/h"}, req)
+			req.MemberEpoch = resp.MemberEpoch
+		}
+	}
+	for _, req := range list {
+		req.RebalanceTimeoutMillis, req.SubscribedTopicNames, req.Topics = -1, nil, nil
+	}
+	c.Take()
+	return c, list
+}
+
+// BenchmarkConsumerHeartbeat is a heartbeat that changes nothing, of one of the 200
+// members that a shard has at 1,000 groups of ten.
+func BenchmarkConsumerHeartbeat(b *testing.B) {
+	c, list := consumerBench(b, 20, 10, 30)
+	now := time.UnixMilli(0).Add(time.Hour)
+	b.ReportAllocs()
+	for i := range b.N {
+		if resp := c.ConsumerHeartbeat(now, Client{"c", "/h"}, list[i%len(list)]); resp.ErrorCode != none {
+			b.Fatal(*resp.ErrorMessage)
+		}
+	}
+	if n := len(c.Take().Records); n > 0 {
+		b.Fatalf("%d records", n)
+	}
+}
+
+// BenchmarkConsumerRejoin is a member of a large group that leaves and comes back, with
+// the assignments that follow.
+func BenchmarkConsumerRejoin(b *testing.B) {
+	c, list := consumerBench(b, 1, 500, 5000)
+	c.cfg.Consumer.AssignmentInterval = 0
+	now := time.UnixMilli(0).Add(time.Hour)
+	for b.Loop() {
+		req := *list[0]
+		req.MemberEpoch = epochLeave
+		c.ConsumerHeartbeat(now, Client{"c", "/h"}, &req)
+		req.MemberEpoch, req.RebalanceTimeoutMillis = epochJoin, 60_000
+		req.SubscribedTopicNames, req.Topics = []string{"t"}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		if resp := c.ConsumerHeartbeat(now, Client{"c", "/h"}, &req); resp.ErrorCode != none {
+			b.Fatal(*resp.ErrorMessage)
+		}
+		c.Take()
+	}
+}
+
+// BenchmarkSetCluster tells a shard with 200 groups of a topic that does not matter.
+func BenchmarkSetCluster(b *testing.B) {
+	c, _ := consumerBench(b, 200, 10, 30)
+	cl := (&testCluster{}).with(map[string]int32{"t": 30, "other": 1})
+	for b.Loop() {
+		c.SetCluster(time.UnixMilli(0).Add(time.Hour), cl)
+	}
+}

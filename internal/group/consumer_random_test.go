@@ -491,7 +491,7 @@ func (w *storm) gave(r Record) {
 	for topic, partitions := range e.consumer.member.assigned {
 		for p, epoch := range partitions {
 			key := fmt.Sprintf("%s@%d", w.cluster.place(topic, p), epoch)
-			if was := w.given[key]; was != "" && was != owner {
+			if was := w.given[key]; was != "" && was != owner && was != e.consumer.name {
 				w.t.Errorf("%s was given to %s and to %s", key, was, owner)
 			}
 			w.given[key] = owner
@@ -660,6 +660,9 @@ func (w *storm) replays() {
 			compacted = append(compacted, r)
 		}
 	}
+	if g := w.core.groups["g"]; g != nil && g.consumer == nil && g.state != Stable && g.state != Empty {
+		return // a rebalance of a classic group is not in the log
+	}
 	for name, log := range map[string][]Record{"log": w.log, "compacted log": compacted} {
 		c := w.replay(log)
 		if d := cmp.Diff(w.flat(w.core), w.flat(c)); d != "" {
@@ -676,10 +679,8 @@ func (w *storm) flat(c *Core) []string {
 	switch {
 	case g == nil || !g.persisted:
 		return nil
-	case g.consumer == nil && (g.state == Stable || g.state == Empty):
-		return flatMembers(g)
 	case g.consumer == nil:
-		return []string{"classic, rebalancing"}
+		return flatMembers(g)
 	}
 	cg := g.consumer
 	list := []string{fmt.Sprintf("%s epoch=%d assigned=%d at %v hash=%d held=%d", g.state, cg.epoch, cg.assignmentEpoch, cg.assignedAt, cg.hash, g.held)}

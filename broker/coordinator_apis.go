@@ -22,6 +22,8 @@ func (h *coordinator) apis() []api {
 		{key: kmsg.SyncGroup, min: 0, max: 5, limit: 32 * mib, cost: 24, acl: "Read Group", throttle: throttleRequest, handler: decoded(h.syncGroup)},
 		{key: kmsg.DescribeGroups, min: 0, max: 6, limit: 256 * kib, cost: 16, acl: "Describe Group", throttle: throttleRequest, handler: decoded(h.describeGroups)},
 		{key: kmsg.ListGroups, min: 0, max: 5, limit: 256 * kib, cost: 16, acl: "Describe Cluster, Describe Group", throttle: throttleRequest, handler: decoded(h.listGroups)},
+		{key: kmsg.ConsumerGroupHeartbeat, min: 0, max: 1, limit: 4 * mib, cost: 48, acl: "Read Group, Describe Topic", throttle: throttleRequest, handler: decoded(h.consumerGroupHeartbeat)},
+		{key: kmsg.ConsumerGroupDescribe, min: 0, max: 1, limit: 256 * kib, cost: 16, acl: "Describe Group, Describe Topic", throttle: throttleRequest, handler: decoded(h.consumerGroupDescribe)},
 		{key: kmsg.DeleteGroups, min: 0, max: 2, limit: 256 * kib, cost: 16, acl: "Delete Group", throttle: throttleRequest, handler: decoded(h.deleteGroups)},
 		{key: kmsg.OffsetDelete, min: 0, max: 0, limit: 4 * mib, cost: 16, acl: "Delete Group, Read Topic", throttle: throttleRequest, handler: decoded(h.offsetDelete)},
 	}

@@ -83,6 +83,10 @@ func groupErrors(resp kmsg.Response, f func(code int16)) {
 		each(r.Groups, func(g *kmsg.DescribeGroupsResponseGroup) { f(g.ErrorCode) })
 	case *kmsg.ListGroupsResponse:
 		f(r.ErrorCode)
+	case *kmsg.ConsumerGroupHeartbeatResponse:
+		f(r.ErrorCode)
+	case *kmsg.ConsumerGroupDescribeResponse:
+		each(r.Groups, func(g *kmsg.ConsumerGroupDescribeResponseGroup) { f(g.ErrorCode) })
 	case *kmsg.DeleteGroupsResponse:
 		each(r.Groups, func(g *kmsg.DeleteGroupsResponseGroup) { f(g.ErrorCode) })
 	case *kmsg.OffsetDeleteResponse:

@@ -24,7 +24,7 @@ func TestWall(t *testing.T) {
 		}
 	})
 	t.Run("commands", func(t *testing.T) { commands(t, in, address) })
-	t.Run("groups", func(t *testing.T) { groups(t, in, address, "consumer") })
+	t.Run("groups", func(t *testing.T) { groups(t, in, address) })
 }
 
 // TestCommands is the other side of it: the same commands on weir's broker.
@@ -33,7 +33,7 @@ func TestCommands(t *testing.T) {
 	address := freeAddress(t)
 	weirServe(t, in, address)
 	commands(t, in, address)
-	groups(t, in, address, "classic")
+	groups(t, in, address)
 }
 
 // commands walk through the life of a topic and a group.
@@ -61,8 +61,8 @@ func commands(t *testing.T, in installed, address string) {
 }
 
 // groups walks through what the commands do with a group that has a member, and
-// none: the protocol is the one that the client and the broker agree on.
-func groups(t *testing.T, in installed, address, protocol string) {
+// none, of the consumer protocol (KIP-848) on both brokers.
+func groups(t *testing.T, in installed, address string) {
 	t.Helper()
 	dir := t.TempDir()
 	weir := func(args ...string) string {
@@ -79,8 +79,8 @@ func groups(t *testing.T, in installed, address, protocol string) {
 	}
 	createTopic(t, address, "ways", 2)
 	leave := joined(t, address, "hikers", "ways", 2)
-	says(weir("group", "list", "--state", "stable", "--type", protocol, "-O", "csv"), "hikers,Stable,"+protocol+",consumer,")
-	says(weir("group", "members", "hikers", "-O", "csv"), ",guide,", ",ways:0-1,", ","+protocol+",")
+	says(weir("group", "list", "--state", "stable", "--type", "consumer", "-O", "csv"), "hikers,Stable,consumer,consumer,")
+	says(weir("group", "members", "hikers", "-O", "csv"), ",guide,", ",ways:0-1,", ",consumer,")
 	says(weir("group", "reset", "hikers", "--topic", "ways", "--to-end"), "would change")
 	says(weir("group", "delete", "hikers", "--topic", "ways", "--dry-run"), "unchanged")
 	leave()

@@ -161,19 +161,18 @@ func (p *Partition) seal(s *segment, end int64) error {
 	}
 	s.ix.seal(end-s.base, s.size.Load())
 	s.end.Store(end)
-	return p.flushIndex(s, 1)
+	return p.flushIndex(s)
 }
 
-// flushIndex writes the tails of the indexes out, that of the offset index if it
-// has at least that many entries. A full disk or a lack of file
+// flushIndex writes the tails of the indexes out. A full disk or a lack of file
 // descriptors is no failure: the entries stay in memory and go with the next
 // flush, and an index that is incomplete at a start is made anew.
-func (p *Partition) flushIndex(s *segment, least int) error {
+func (p *Partition) flushIndex(s *segment) error {
 	made, err := s.aborts.flush()
 	if made {
 		p.newFile = true
 	}
-	if err == nil && s.ix.waiting() >= least {
+	if err == nil {
 		err = s.ix.flush(s.end.Load() >= 0)
 	}
 	if err != nil && !noSpace(err) && !noDescriptor(err) {
@@ -263,7 +262,7 @@ func (p *Partition) finish(lsn LSN, visible bool) {
 	seg := g.seg
 	p.staged = staged{}
 	if seg.ix.full() || seg.aborts.full() {
-		if err := p.flushIndex(seg, 1); err != nil {
+		if err := p.flushIndex(seg); err != nil {
 			p.store.fail(fmt.Errorf("write index: %w", err))
 		}
 	}

@@ -21,7 +21,6 @@ type snapshot struct {
 	dirs    []string
 	pins    []*segment
 	changed []*Partition
-	least   int // entries from which on an active segment's index is written out
 }
 
 // checkpoint makes all durable that was appended before it began, writes that
@@ -44,7 +43,7 @@ func (s *Store) checkpoint(ctx context.Context, clean bool) error {
 	turn := s.discards.begin()
 	counted := s.sinceCheckpoint.Load()
 	pos := s.j.Next()
-	snap, err := s.collect(ctx, clean)
+	snap, err := s.collect()
 	defer snap.unpin()
 	if err != nil {
 		return err
@@ -75,23 +74,14 @@ func (s *Store) checkpoint(ctx context.Context, clean bool) error {
 	return nil
 }
 
-// collect takes the snapshot of every partition that changed. A clean one leaves
-// no index entries in memory, so it takes those too whose entries the checkpoints
-// before it left there; that may be a file for each, so it ends when its time is
-// over. None comes after it, and the next start recovers as after a kill.
-func (s *Store) collect(ctx context.Context, clean bool) (snapshot, error) {
-	snap := snapshot{least: checkpointEntries}
-	if clean {
-		snap.least = 1
-	}
+// collect takes the snapshot of every partition that changed.
+func (s *Store) collect() (snapshot, error) {
+	var snap snapshot
 	dirs := map[string]bool{}
 	for _, t := range *s.topics.Load() {
 		for _, p := range t.partitions() {
-			if !p.changed.Load() && !(clean && p.unwritten()) {
+			if !p.changed.Load() {
 				continue
-			}
-			if clean && ctx.Err() != nil {
-				return snap, ctx.Err()
 			}
 			if err := p.snapshot(&snap, dirs); err != nil {
 				return snap, err
@@ -104,14 +94,6 @@ func (s *Store) collect(ctx context.Context, clean bool) (snapshot, error) {
 	return snap, nil
 }
 
-// unwritten says whether index entries of the active segment are in memory only.
-func (p *Partition) unwritten() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	a := p.active()
-	return a != nil && a.ix.loaded.Load() && a.ix.waiting() > 0
-}
-
 func (p *Partition) snapshot(snap *snapshot, dirs map[string]bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,7 +104,7 @@ func (p *Partition) snapshot(snap *snapshot, dirs map[string]bool) error {
 		return nil
 	}
 	if a := p.active(); a != nil && a.ix.loaded.Load() {
-		if err := p.flushIndex(a, snap.least); err != nil {
+		if err := p.flushIndex(a); err != nil {
 			return fmt.Errorf("write index: %w", err)
 		}
 	}

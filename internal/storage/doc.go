@@ -120,11 +120,8 @@
 // Who may begin or end a transaction is a coordinator's affair; a log follows the
 // batches and markers that come. A backup leaves transaction indexes out, as all
 // indexes: they are made anew. Deleting an index costs time and no data,
-// so indexes of active segments are never synced, and a checkpoint writes one out
-// only from 16 entries on, or when it is the last before a stop. Bytes 0-16 of batches behind a segment's
-// last index entry, 4 KiB at most, are compared with their neighbours only. So are
-// those of the 15 entries at most that a kill takes with it: the entries are made
-// anew from the log as it is then.
+// so indexes of active segments are never synced. Bytes 0-16 of batches behind a segment's
+// last index entry, 4 KiB at most, are compared with their neighbours only.
 // A directory of one life in os mode survives a kill whole; after a power cut
 // it opens, with each log cut where it is torn.
 package storage

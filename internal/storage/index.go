@@ -20,12 +20,6 @@ const entryLen = 24
 // they are appended to its index file: 4 KiB of them.
 const flushEntries = 170
 
-// checkpointEntries is from how many entries on a checkpoint writes an active
-// segment's out. To write one or two each time costs as much as many: the index
-// is closed as a rule, and a checkpoint would open that of each partition that
-// changed. What a kill loses of them is made anew from 64 KiB of log.
-const checkpointEntries = 16
-
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func crc32c(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
@@ -130,13 +124,10 @@ func (x *index) flush(keep bool) error {
 }
 
 // full says that the tail should be flushed.
-func (x *index) full() bool { return x.waiting() >= flushEntries }
-
-// waiting is how many entries are not in the file.
-func (x *index) waiting() int {
+func (x *index) full() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return len(x.tail)
+	return len(x.tail) >= flushEntries
 }
 
 var errIndex = errors.New("index entry is damaged")

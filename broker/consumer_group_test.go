@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/weirstream/weir/broker"
 	"github.com/weirstream/weir/broker/brokertest"
 )
 
@@ -207,19 +206,8 @@ func consumerFailOver(t *testing.T) {
 	}
 }
 
-// TestConsumerFailOverStory: the whole story, in virtual time, takes next to no real time.
-func TestConsumerFailOverStory(t *testing.T) {
-	best := time.Hour
-	for range 5 {
-		start := time.Now()
-		synctest.Test(t, consumerFailOver)
-		best = min(best, time.Since(start))
-	}
-	t.Logf("%v of real time", best)
-	if most := 100 * time.Millisecond; best > most && !broker.RaceDetector {
-		t.Errorf("the story takes %v of real time, want at most %v", best, most)
-	}
-}
+// TestConsumerFailOverStory: as TestFailOverStory, with the next protocol.
+func TestConsumerFailOverStory(t *testing.T) { tell(t, consumerFailOver) }
 
 // TestConsumersFollowTopics: partitions that are added and topics that match come to the
 // members within a heartbeat, and what is deleted goes.

@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/weirstream/weir/broker"
 	"github.com/weirstream/weir/broker/brokertest"
 )
 
@@ -81,18 +81,19 @@ func failOver(t *testing.T) {
 	}
 }
 
-// TestFailOverStory: the whole story, in virtual time, takes next to no real time.
-func TestFailOverStory(t *testing.T) {
-	best := time.Hour
+// TestFailOverStory: how long it takes in real time, nearly none, is a figure of
+// bench/README.md.
+func TestFailOverStory(t *testing.T) { tell(t, failOver) }
+
+// tell runs a story in virtual time five times, and logs the least real time of it.
+func tell(t *testing.T, story func(*testing.T)) {
+	best := time.Duration(math.MaxInt64)
 	for range 5 {
 		start := time.Now()
-		synctest.Test(t, failOver)
+		synctest.Test(t, story)
 		best = min(best, time.Since(start))
 	}
 	t.Logf("%v of real time", best)
-	if most := 100 * time.Millisecond; best > most && !broker.RaceDetector {
-		t.Errorf("the story takes %v of real time, want at most %v", best, most)
-	}
 }
 
 // TestFiftyMembersJoin: a large group is stable after two heartbeats, and misses a

@@ -21,6 +21,3 @@ func openForTest(t testing.TB) *Broker {
 	})
 	return b
 }
-
-// RaceDetector is raceDetector for the tests from outside.
-const RaceDetector = raceDetector

@@ -14,8 +14,9 @@ const maxSteps = 1 << 22
 // shares no topic with an idle one, a third can take from the one and give to the
 // other. A chain moves one partition from each of its members to the next, so that
 // the first has one less and the last one more. When there is none whose first
-// member has two more than its last, no assignment is more even.
-func (m *model) chains() {
+// member has two more than its last, no assignment is more even. It tells how many
+// steps it looked.
+func (m *model) chains() int {
 	n := len(m.ids)
 	s := search{
 		model: m, steps: maxSteps, topicsOf: make([][]int, n), settled: make([]bool, n),
@@ -28,6 +29,7 @@ func (m *model) chains() {
 	}
 	for s.round() {
 	}
+	return maxSteps - s.steps
 }
 
 // A search looks for chains, backwards from the member that is to get one more.

@@ -94,6 +94,22 @@ func (a *app) admin(cmd *cobra.Command) (ctx context.Context, client *kadm.Clien
 	return ctx, client, func() { cancel(); cl.Close() }, nil
 }
 
+// asking is what a command runs that asks a few questions and shows the answers: it
+// refuses an unknown format first, then connects as admin does.
+func (a *app) asking(run func(ctx context.Context, client *kadm.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := a.checkOutput(); err != nil {
+			return err
+		}
+		ctx, client, done, err := a.admin(cmd)
+		if err != nil {
+			return err
+		}
+		defer done()
+		return run(ctx, client, args)
+	}
+}
+
 // lookup finds topics by name and never creates one. Those it does not find
 // are in the result with their error.
 func lookup(ctx context.Context, client *kadm.Client, names ...string) (kadm.TopicDetails, error) {

@@ -21,15 +21,7 @@ consumer for KIP-848), its assignor and its epochs.
 A partition that has no committed offset shows none, and its lag counts from
 the log's start: that is what a member without other orders would have to read.`,
 		Args: positional(1, -1, "the names of groups"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.checkOutput(); err != nil {
-				return err
-			}
-			ctx, client, done, err := a.admin(cmd)
-			if err != nil {
-				return err
-			}
-			defer done()
+		RunE: a.asking(func(ctx context.Context, client *kadm.Client, args []string) error {
 			groups, err := describeGroups(ctx, client, args)
 			if err != nil {
 				return err
@@ -43,7 +35,7 @@ the log's start: that is what a member without other orders would have to read.`
 				return err
 			}
 			return a.print(list)
-		},
+		}),
 		ValidArgsFunction: a.completeGroups(-1),
 	}
 	return a.clientFlags(a.outputFlag(cmd, "table"))

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 func (a *app) groupMembersCommand() *cobra.Command {
@@ -10,15 +13,7 @@ func (a *app) groupMembersCommand() *cobra.Command {
 		Long: `Show the members of groups: who they are, what they are assigned and, in a group
 of the consumer protocol (KIP-848), their epoch and what they shall have in the end.`,
 		Args: positional(1, -1, "the names of groups"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.checkOutput(); err != nil {
-				return err
-			}
-			ctx, client, done, err := a.admin(cmd)
-			if err != nil {
-				return err
-			}
-			defer done()
+		RunE: a.asking(func(ctx context.Context, client *kadm.Client, args []string) error {
 			groups, err := describeGroups(ctx, client, args)
 			if err != nil {
 				return err
@@ -43,7 +38,7 @@ of the consumer protocol (KIP-848), their epoch and what they shall have in the 
 				}
 			}
 			return a.print(list)
-		},
+		}),
 		ValidArgsFunction: a.completeGroups(-1),
 	}
 	return a.clientFlags(a.outputFlag(cmd, "table"))

@@ -20,15 +20,7 @@ func (a *app) topicListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List topics",
 		Args: positional(0, 0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.checkOutput(); err != nil {
-				return err
-			}
-			ctx, client, done, err := a.admin(cmd)
-			if err != nil {
-				return err
-			}
-			defer done()
+		RunE: a.asking(func(ctx context.Context, client *kadm.Client, _ []string) error {
 			topics, err := client.ListTopicsWithInternal(ctx)
 			if err != nil {
 				return fmt.Errorf("list topics: %w", err)
@@ -42,7 +34,7 @@ func (a *app) topicListCommand() *cobra.Command {
 				list.add(t.Err, t.Topic, len(t.Partitions), replication(t), t.IsInternal, topicID(t.ID))
 			}
 			return a.print(list)
-		},
+		}),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().BoolVar(&internal, "internal", false, "show the broker's own topics, too")
@@ -64,15 +56,7 @@ func (a *app) topicDescribeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "describe TOPIC...", Short: "Show the partitions of topics, or their configurations",
 		Args: positional(1, -1, "the names of topics"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.checkOutput(); err != nil {
-				return err
-			}
-			ctx, client, done, err := a.admin(cmd)
-			if err != nil {
-				return err
-			}
-			defer done()
+		RunE: a.asking(func(ctx context.Context, client *kadm.Client, args []string) error {
 			topics, err := lookup(ctx, client, args...)
 			if err != nil {
 				return err
@@ -81,7 +65,7 @@ func (a *app) topicDescribeCommand() *cobra.Command {
 				return a.describeConfigs(ctx, client, topics)
 			}
 			return a.describePartitions(ctx, client, topics)
-		},
+		}),
 		ValidArgsFunction: a.completeTopics(-1),
 	}
 	cmd.Flags().BoolVar(&configs, "configs", false, "show configurations instead of partitions")

@@ -136,7 +136,7 @@ func (b *Broker) listOffset(c *call, req *kmsg.ListOffsetsRequest, t *topic, q *
 	case offsetLatest:
 		out.Offset = end
 	case offsetEarliest, offsetEarliestLocal:
-		out.Offset = marks.Start
+		out.Offset, out.LeaderEpoch = log.Earliest()
 	case offsetLatestTiered, offsetEarliestPending:
 		out.LeaderEpoch = -1
 	case offsetMaxTimestamp:

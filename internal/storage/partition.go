@@ -52,7 +52,7 @@ type Partition struct {
 		pending  []pending // in order; from head on
 		head     int
 		lastLSN  LSN
-		epochs   []epochStart
+		epochs   epochHistory
 		watchers []*Watcher
 		// stableWatchers are told of bytes below the last stable offset only.
 		stableWatchers []*Watcher
@@ -68,6 +68,17 @@ type Partition struct {
 type epochStart struct {
 	epoch int32
 	start int64
+}
+
+type epochHistory []epochStart
+
+// at is the epoch that the history has for an offset, -1 if it begins behind it.
+func (es epochHistory) at(offset int64) int32 {
+	k := sort.Search(len(es), func(i int) bool { return es[i].start > offset })
+	if k == 0 {
+		return -1
+	}
+	return es[k-1].epoch
 }
 
 // ID is the topic's id and the partition's number.
@@ -128,12 +139,19 @@ func (p *Partition) EpochEnd(epoch int32) (int32, int64) {
 func (p *Partition) epochAt(offset int64) int32 {
 	p.state.Lock()
 	defer p.state.Unlock()
-	es := p.state.epochs
-	k := sort.Search(len(es), func(i int) bool { return es[i].start > offset })
-	if k == 0 {
-		return -1
+	return p.state.epochs.at(offset)
+}
+
+// Earliest is the log start and its leader epoch: that of the batch there, or, if
+// nothing follows the start, the one of the next append. -1: not known.
+func (p *Partition) Earliest() (offset int64, epoch int32) {
+	p.state.Lock()
+	defer p.state.Unlock()
+	s := &p.state
+	if s.start >= s.end {
+		return s.start, p.store.epoch
 	}
-	return es[k-1].epoch
+	return s.start, s.epochs.at(s.start)
 }
 
 // durable is a Partition as the journal knows it.

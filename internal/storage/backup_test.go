@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -244,4 +245,65 @@ func TestBackupWhileDeleting(t *testing.T) {
 	stop()
 	churn.Wait()
 	mustClose(t, s)
+}
+
+// TestBackupKeepsTransactions: a transaction that is open in the archive is open
+// after the restore, may go on and ends like any other; one that was aborted is
+// told of, though an archive has no transaction indexes.
+func TestBackupKeepsTransactions(t *testing.T) {
+	for _, mode := range []Durability{Sync, OS} {
+		cfg := smallConfig(vfs.NewMem())
+		cfg.Durability = mode
+		s := mustOpen(t, cfg, orders)
+		p := s.Partition(ordersID, 0)
+		put(t, s, p, inTxn(1, 0, 0, 2))   // 0, 1: stays open
+		put(t, s, p, inTxn(2, 0, 0, 1))   // 2
+		put(t, s, p, inTxn(3, 0, 0, 1))   // 3
+		put(t, s, p, marker(2, 0, false)) // 4
+		fill(t, s, p, 60)                 // so that the rest stands in a later segment
+		end := p.Offsets().End
+		put(t, s, p, marker(3, 0, true))
+		put(t, s, p, inTxn(4, 0, 0, 1))
+		put(t, s, p, marker(4, 0, false))
+		want, err := p.Aborted(0, end+3)
+		if err != nil || !slices.Equal(want, []AbortedTxn{{2, 2, 4, 0}, {4, end + 1, end + 2, 0}}) {
+			t.Fatalf("%+v, %v", want, err)
+		}
+		var archive bytes.Buffer
+		if err := s.Backup(t.Context(), &archive); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, s)
+		if strings.Contains(archive.String(), ".txnindex") {
+			t.Error("the archive holds a transaction index")
+		}
+		mem := vfs.NewMem()
+		if err := restore(t.Context(), mem, &archive, "data"); err != nil {
+			t.Fatal(err)
+		}
+		if r := check(t, mem); len(r.Problems) > 0 {
+			t.Fatalf("%+v", r.Problems)
+		}
+		cfg.FS = mem
+		s = mustOpen(t, cfg, orders)
+		p = s.Partition(ordersID, 0)
+		mustStable(t, p, 0)
+		if w, ok := p.ActiveProducer(1); !ok || w.TxnStart != 0 || w.LastSequence != 1 {
+			t.Fatalf("the open transaction is %+v, %t", w, ok)
+		}
+		if w, ok := p.ActiveProducer(4); !ok || w.TxnStart != -1 {
+			t.Fatalf("the ended transaction is %+v, %t", w, ok)
+		}
+		if got, err := p.Aborted(0, end+3); err != nil || !slices.Equal(got, want) {
+			t.Fatalf("mode %d: aborted %+v, want %+v, %v", mode, got, want, err)
+		}
+		put(t, s, p, inTxn(1, 0, 2, 1))   // end + 3
+		put(t, s, p, marker(1, 0, false)) // end + 4
+		mustStable(t, p, end+5)
+		got, err := p.Aborted(end, end+5)
+		if err != nil || !slices.Equal(got, []AbortedTxn{{1, 0, end + 4, end + 5}, {4, end + 1, end + 2, 0}}) {
+			t.Fatalf("mode %d: aborted %+v, %v", mode, got, err)
+		}
+		mustClose(t, s)
+	}
 }

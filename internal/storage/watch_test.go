@@ -147,3 +147,50 @@ func TestObserver(t *testing.T) {
 		t.Error("an observer of a deleted partition is not told")
 	}
 }
+
+// TestWatchStableBehindAStart: the bytes of a transaction that an earlier process
+// appended count when it ends, whether a scan of the log or a checkpoint told of
+// it; and what this process appends is counted to the byte as ever.
+func TestWatchStableBehindAStart(t *testing.T) {
+	for _, kill := range []bool{true, false} {
+		fs := vfs.NewMem()
+		cfg := smallConfig(fs)
+		cfg.Durability = OS
+		s := mustOpen(t, cfg, orders)
+		b := inTxn(1, 0, 0, 5)
+		put(t, s, s.Partition(ordersID, 0), b)
+		if kill {
+			cfg.FS = killed(fs)
+		}
+		mustClose(t, s)
+		s = mustOpen(t, cfg, orders)
+		p := s.Partition(ordersID, 0)
+		end := marker(1, 0, true)
+		w := NewWatcher(len(b) + len(end))
+		p.WatchStable(w, 0)
+		if woken(w) {
+			t.Fatal("woken by what is not decided")
+		}
+		put(t, s, p, end)
+		if !woken(w) {
+			t.Errorf("kill=%t: the end of the transaction did not wake who waits for its bytes", kill)
+		}
+		p.Unwatch(w)
+
+		var h heard
+		o := NewObserver(&h)
+		p.ObserveStable(o)
+		plain, more, last := text(1, "plain"), inTxn(1, 0, 5, 2), marker(1, 0, false)
+		put(t, s, p, plain)
+		put(t, s, p, more)
+		put(t, s, p, text(1, "plain"))
+		if h.bytes != int64(len(plain)) {
+			t.Errorf("kill=%t: heard of %d bytes, %d are decided", kill, h.bytes, len(plain))
+		}
+		put(t, s, p, last)
+		if want := int64(2*len(plain) + len(more) + len(last)); h.bytes != want {
+			t.Errorf("kill=%t: heard of %d bytes, want %d", kill, h.bytes, want)
+		}
+		mustClose(t, s)
+	}
+}

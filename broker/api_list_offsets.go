@@ -140,11 +140,24 @@ func (b *Broker) listOffset(c *call, req *kmsg.ListOffsetsRequest, t *topic, q *
 	case offsetLatestTiered, offsetEarliestPending:
 		out.LeaderEpoch = -1
 	case offsetMaxTimestamp:
-		out.Offset, out.Timestamp, out.LeaderEpoch, err = log.MaxTimestamp()
+		err = offsetOfMaxTimestamp(log, req.IsolationLevel == 1, out)
 	default:
 		err = offsetForTime(log, q.Timestamp, end, out)
 	}
 	return readFailure(err)
+}
+
+// offsetOfMaxTimestamp looks at the whole log. With read_committed, when the
+// largest timestamp lies behind the last stable offset, nothing is told, not the
+// largest before it. The offset is looked at after the search, since it only rises:
+// what is stable by then may be told.
+func offsetOfMaxTimestamp(log *storage.Partition, committed bool, out *kmsg.ListOffsetsResponseTopicPartition) error {
+	offset, timestamp, epoch, err := log.MaxTimestamp()
+	if err != nil || committed && offset >= log.Offsets().Stable {
+		offset, timestamp, epoch = -1, -1, -1
+	}
+	out.Offset, out.Timestamp, out.LeaderEpoch = offset, timestamp, epoch
+	return err
 }
 
 func offsetForTime(log *storage.Partition, timestamp, end int64, out *kmsg.ListOffsetsResponseTopicPartition) error {

@@ -155,9 +155,6 @@ func (d *decoder) holdings(epoch int32) holdings {
 			if i < len(epochs) {
 				at = epochs[i]
 			}
-			if p == nil {
-				p = holdings{}
-			}
 			p.add(topic, partition, at)
 		}
 	}

@@ -3,8 +3,6 @@ package group
 import (
 	"encoding/binary"
 	"time"
-
-	"github.com/weirstream/weir/internal/assignor"
 )
 
 // consumerGroupFor finds or makes the consumer group that a member joins. A classic
@@ -56,7 +54,7 @@ func (c *Core) mayUpgrade(g *group) *refusal {
 	case len(g.members) > c.cfg.Consumer.MaxSize:
 		return no("the group size exceeds the consumer group maximum size")
 	}
-	owners := map[assignor.TopicID]map[int32]bool{}
+	var owned holdings
 	for _, m := range g.members {
 		_, ok := readSubscription(m.subscription(g.protocol), c.cluster)
 		p, plain, ok2 := c.readAssignment(m.assignment)
@@ -67,16 +65,13 @@ func (c *Core) mayUpgrade(g *group) *refusal {
 			return no("an unsupported custom assignor is in use. Please refer to the documentation or switch to a default assignor before re-attempting the upgrade")
 		}
 		for topic, partitions := range p {
-			if owners[topic] == nil {
-				owners[topic] = map[int32]bool{}
-			}
 			for partition := range partitions {
-				if owners[topic][partition] {
+				if _, twice := owned[topic][partition]; twice {
 					return no("two members have the same partition")
 				}
-				owners[topic][partition] = true
 			}
 		}
+		owned.merge(p)
 	}
 	return nil
 }
@@ -135,9 +130,6 @@ func (c *Core) upgrade(now time.Time, g *group) {
 		for topic, partitions := range p {
 			m.target[topic] = partitionsOf(partitions)
 			for partition := range partitions {
-				if assigned == nil {
-					assigned = holdings{}
-				}
 				assigned.add(topic, partition, generation)
 			}
 		}
@@ -175,9 +167,6 @@ func (c *Core) believe(cg *consumerGroup, m *consumer, owned ownedParts) {
 	for topic, partitions := range owned.topics {
 		for p := range partitions {
 			if cg.owners[topic][p] == nil {
-				if assigned == nil {
-					assigned = holdings{}
-				}
 				assigned.add(topic, p, m.epoch)
 			}
 		}
@@ -185,11 +174,7 @@ func (c *Core) believe(cg *consumerGroup, m *consumer, owned ownedParts) {
 	if assigned == nil {
 		return
 	}
-	for topic, partitions := range m.assigned {
-		for p, epoch := range partitions {
-			assigned.add(topic, p, epoch)
-		}
-	}
+	assigned.merge(m.assigned)
 	cg.own(m, assigned, nil)
 }
 

@@ -128,22 +128,13 @@ func (s *step) wants() map[assignor.TopicID]bool {
 func (s *step) shrink() {
 	wants := s.wants()
 	keep, revoke := holdings{}, holdings{}
-	for topic, partitions := range s.m.revoking {
-		revoke[topic] = partitions
-	}
+	revoke.merge(s.m.revoking)
 	for topic, partitions := range s.m.assigned {
 		if wants[topic] {
 			keep[topic] = partitions
-			continue
+		} else {
+			revoke.merge(holdings{topic: partitions})
 		}
-		all := make(map[int32]int32, len(partitions))
-		for p, epoch := range s.m.revoking[topic] {
-			all[p] = epoch
-		}
-		for p, epoch := range partitions {
-			all[p] = epoch
-		}
-		revoke[topic] = all
 	}
 	switch {
 	case len(keep) == len(s.m.assigned):
@@ -194,11 +185,7 @@ func (s *step) next() {
 		s.take(memberUnrevoked, s.m.epoch, keep, revoke)
 		return
 	}
-	for topic, partitions := range give {
-		for p, epoch := range partitions {
-			keep.add(topic, p, epoch)
-		}
-	}
+	keep.merge(give)
 	state := memberStable
 	if unreleased {
 		state = memberUnreleased
@@ -220,11 +207,24 @@ func (s *step) take(state memberState, epoch int32, assigned, revoking holdings)
 	s.cg.own(m, assigned, revoking)
 }
 
-func (p holdings) add(topic assignor.TopicID, partition, epoch int32) {
-	if p[topic] == nil {
-		p[topic] = map[int32]int32{}
+// add changes p, which nobody else may have seen yet.
+func (p *holdings) add(topic assignor.TopicID, partition, epoch int32) {
+	if *p == nil {
+		*p = holdings{}
 	}
-	p[topic][partition] = epoch
+	if (*p)[topic] == nil {
+		(*p)[topic] = map[int32]int32{}
+	}
+	(*p)[topic][partition] = epoch
+}
+
+// merge adds all of q.
+func (p *holdings) merge(q holdings) {
+	for topic, partitions := range q {
+		for partition, epoch := range partitions {
+			p.add(topic, partition, epoch)
+		}
+	}
 }
 
 func (p holdings) equal(q holdings) bool {

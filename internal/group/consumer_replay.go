@@ -200,24 +200,14 @@ func (cg *consumerGroup) settleOwners() {
 			for topic, partitions := range p {
 				for partition, epoch := range partitions {
 					if best[topic][partition].m == m {
-						if kept == nil {
-							kept = holdings{}
-						}
 						kept.add(topic, partition, epoch)
 					}
 				}
 			}
 			return kept
 		}
-		cg.claimAgain(m, mine(m.assigned), mine(m.revoking))
+		cg.own(m, mine(m.assigned), mine(m.revoking))
 	}
-}
-
-// claimAgain sets what a member has, of which the owners know nothing yet.
-func (cg *consumerGroup) claimAgain(m *consumer, assigned, revoking holdings) {
-	m.assigned, m.revoking = assigned, revoking
-	cg.claim(m, assigned)
-	cg.claim(m, revoking)
 }
 
 // dropRegexes forgets expressions to which nobody subscribes.

@@ -184,15 +184,13 @@ func (f *fetch) appendTopic(buf []byte, t *fetchTopic) []byte {
 	return appendArrayLen(buf, f.flexible, t.parts.to-t.parts.from)
 }
 
-// appendPartition appends all of a partition before the records' bytes. Empty
+// appendPartition appends all of a partition before the records' bytes. An error
+// tells no marks: out of range neither, and clients ask ListOffsets then. Empty
 // records are of length 0: librdkafka takes null for a broken answer.
 func (f *fetch) appendPartition(buf []byte, p *fetchPartition) []byte {
 	high, stable, start := p.marks.High, p.marks.Stable, p.marks.Start
 	if p.code != 0 {
 		high, stable, start = -1, -1, -1
-		if p.code == kerr.OffsetOutOfRange.Code {
-			high, stable, start = p.marks.High, p.marks.Stable, p.marks.Start
-		}
 	}
 	buf = appendInt32(buf, p.number)
 	buf = appendInt16(buf, p.code)

@@ -67,6 +67,9 @@ func TestFetchRefusals(t *testing.T) {
 			if p.ErrorCode != tc.want.Code || len(p.RecordBatches) > 0 {
 				t.Errorf("code %d and %d bytes, want %d", p.ErrorCode, len(p.RecordBatches), tc.want.Code)
 			}
+			if p.HighWatermark != -1 || p.LastStableOffset != -1 || p.LogStartOffset != -1 {
+				t.Errorf("an error tells of high watermark %d, last stable offset %d, log start %d", p.HighWatermark, p.LastStableOffset, p.LogStartOffset)
+			}
 		})
 	}
 }

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -210,9 +209,7 @@ func (c *Core) syncConsumer(now time.Time, g *group, tok Token, req *kmsg.SyncGr
 // classicAssignment is what a member may use, as a leader would have told it.
 func (c *Core) classicAssignment(m *consumer) []byte {
 	a := kmsg.NewConsumerMemberAssignment()
-	if meta := m.classic.protocols[0].metadata; len(meta) >= 2 {
-		a.Version = min(3, max(0, int16(binary.BigEndian.Uint16(meta))))
-	}
+	a.Version = min(3, max(0, readTopics(m.classic.protocols[0].metadata).version))
 	for _, topic := range sortedTopics(m.assigned) {
 		name, ok := c.cluster.TopicName(topic)
 		if !ok {

@@ -101,7 +101,7 @@ func (c *Core) readAssignment(b []byte) (p holdings, plain, ok bool) {
 			}
 		}
 	}
-	if r.bad {
+	if r.err != nil {
 		return nil, false, false
 	}
 	return p, r.int32() <= 0, true

@@ -8,10 +8,9 @@ import (
 
 // wanted is what a member of the classic protocol says of itself.
 type wanted struct {
-	version int16
-	topics  []string
-	owned   ownedParts
-	rack    *string
+	topics []string
+	owned  ownedParts
+	rack   *string
 }
 
 // readSubscription reads the metadata of a protocol of consumers. What it owns of
@@ -23,13 +22,12 @@ func readSubscription(b []byte, cl Cluster) (wanted, bool) {
 		s.topics = append(s.topics, string(name))
 	}
 	s.topics = sortedSet(s.topics)
-	if r.bad {
+	if r.err != nil {
 		return s, false
 	}
-	s.version = int16(binary.BigEndian.Uint16(b))
 	r.take(int(max(0, r.int32()))) // user data
 	s.owned = ownedParts{topics: map[assignor.TopicID]map[int32]bool{}, said: true}
-	if s.version >= 1 {
+	if r.version >= 1 {
 		r.left = max(0, r.int32())
 		for name, ok := r.topic(); ok; name, ok = r.topic() {
 			id, count, exists := cl.Topic(string(name))
@@ -40,16 +38,14 @@ func readSubscription(b []byte, cl Cluster) (wanted, bool) {
 			}
 		}
 	}
-	if s.version >= 2 {
+	if r.version >= 2 {
 		r.int32() // generation
 	}
-	if s.version >= 3 {
-		if n := r.take(2); n != nil {
-			if n := int16(binary.BigEndian.Uint16(n)); n > 0 {
-				rack := string(r.take(int(n)))
-				s.rack = &rack
-			}
+	if r.version >= 3 {
+		if n := r.int16(); n > 0 {
+			rack := string(r.take(int(n)))
+			s.rack = &rack
 		}
 	}
-	return s, !r.bad
+	return s, r.err == nil
 }

@@ -96,7 +96,7 @@ func ownersOf(list []share) (map[place]string, bool) {
 				owners[place{topic, int32(binary.BigEndian.Uint32(b))}] = s.owner
 			}
 		}
-		if r.bad {
+		if r.err != nil {
 			return nil, false
 		}
 	}

@@ -1,7 +1,5 @@
 package group
 
-import "encoding/binary"
-
 // consumerProtocol is the protocol type whose metadata and assignments the
 // broker can read: that of consumers. All others are the clients' own.
 const consumerProtocol = "consumer"
@@ -9,52 +7,30 @@ const consumerProtocol = "consumer"
 // topicReader walks the part of the consumer protocol that all its versions begin
 // with: a version, and an array of topics, each with its partitions in an
 // assignment, without in a subscription. What it is given is a client's: nothing
-// is allocated, and bad is set when the bytes end too early.
+// is allocated, and err is set when the bytes end too early.
 type topicReader struct {
-	b    []byte
-	left int32 // topics
-	bad  bool
+	decoder
+	version int16
+	left    int32 // topics
 }
 
 func readTopics(b []byte) topicReader {
-	r := topicReader{b: b}
-	r.take(2) // the version
-	r.left = r.int32()
-	if r.left < 0 {
-		r.left, r.bad = 0, true
+	r := topicReader{decoder: decoder{b: b}}
+	r.version = r.int16()
+	if r.left = r.int32(); r.left < 0 {
+		r.fail()
 	}
 	return r
 }
 
-func (r *topicReader) take(n int) []byte {
-	if n < 0 || n > len(r.b) {
-		r.b, r.left, r.bad = nil, 0, true
-		return nil
-	}
-	b := r.b[:n]
-	r.b = r.b[n:]
-	return b
-}
-
-func (r *topicReader) int32() int32 {
-	if b := r.take(4); b != nil {
-		return int32(binary.BigEndian.Uint32(b))
-	}
-	return 0
-}
-
 // topic is the next topic's name; false at the end, good or bad.
 func (r *topicReader) topic() ([]byte, bool) {
-	if r.left == 0 {
+	if r.left <= 0 || r.err != nil {
 		return nil, false
 	}
 	r.left--
-	n := r.take(2)
-	if n == nil {
-		return nil, false
-	}
-	name := r.take(int(int16(binary.BigEndian.Uint16(n))))
-	return name, !r.bad
+	name := r.take(int(r.int16()))
+	return name, r.err == nil
 }
 
 // partitions are those of the topic of an assignment, four bytes each.
@@ -84,7 +60,7 @@ func (g *group) subscriptions() (map[string]bool, bool) {
 				topics[string(name)] = true
 			}
 		}
-		if r.bad {
+		if r.err != nil {
 			return nil, false
 		}
 	}

@@ -96,7 +96,7 @@ func topicsOf(metadata []byte) (string, bool) {
 	for name, ok := r.topic(); ok; name, ok = r.topic() {
 		list = append(list, name)
 	}
-	if r.bad {
+	if r.err != nil {
 		return "", false
 	}
 	if len(list) == 0 {

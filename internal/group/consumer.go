@@ -210,13 +210,8 @@ func (cg *consumerGroup) numClassic() int {
 // size is about how many bytes of memory the member takes.
 func (m *consumer) size() int64 {
 	const partitionBytes, topicBytes = 48, 96
-	n := int64(2*memberBytes + 3*len(m.id) + len(m.client.ID) + len(m.client.Host) + len(m.regex) + len(m.assignor))
-	if m.instance != nil {
-		n += int64(2 * len(*m.instance))
-	}
-	if m.rack != nil {
-		n += int64(len(*m.rack))
-	}
+	n := int64(2*memberBytes + 3*len(m.id) + 2*len(text(m.instance)) + len(text(m.rack)) +
+		len(m.client.ID) + len(m.client.Host) + len(m.regex) + len(m.assignor))
 	for _, t := range m.topics {
 		n += int64(protocolBytes + len(t))
 	}
@@ -282,10 +277,7 @@ func (c *Core) consumerEvent(now time.Time, g *group, kind EventKind, reason str
 // noteConsumer notes what happened to a member of a consumer group.
 func (c *Core) noteConsumer(now time.Time, g *group, m *consumer, kind EventKind, reason string) {
 	e := c.consumerEvent(now, g, kind, reason)
-	e.Member, e.Client, e.Host = m.id, m.client.ID, m.client.Host
-	if m.instance != nil {
-		e.Instance = *m.instance
-	}
+	e.Member, e.Instance, e.Client, e.Host = m.id, text(m.instance), m.client.ID, m.client.Host
 	if kind == EventTimedOut {
 		e.Duration = now.Sub(m.heard)
 	}

@@ -90,13 +90,9 @@ func decodeMember(d *decoder) *consumer {
 	m := &consumer{instance: d.nullable(), rack: d.nullable()}
 	m.client = Client{d.string(), d.string()}
 	m.topics = sortedSet(d.strings())
-	if regex := d.nullable(); regex != nil {
-		m.regex = *regex
-	}
+	m.regex = text(d.nullable())
 	m.rebalanceTimeout = max(0, time.Duration(d.int32())*time.Millisecond)
-	if name := d.nullable(); name != nil {
-		m.assignor = *name
-	}
+	m.assignor = text(d.nullable())
 	d.tags(func(tag int, t *decoder) {
 		if tag != 0 || t.int8() < 0 {
 			return

@@ -57,12 +57,6 @@ func (c *Core) subscribed(now time.Time, g *group, was, m *consumer, isNew bool)
 
 // sameAs tells whether a member says the same of itself as before.
 func (m *consumer) sameAs(was *consumer) bool {
-	text := func(s *string) string {
-		if s == nil {
-			return ""
-		}
-		return *s
-	}
 	return text(m.instance) == text(was.instance) && text(m.rack) == text(was.rack) && m.client == was.client &&
 		m.rebalanceTimeout == was.rebalanceTimeout && slices.Equal(m.topics, was.topics) && m.regex == was.regex &&
 		m.assignor == was.assignor && m.classic.equal(was.classic)

@@ -112,14 +112,7 @@ func (c *Core) assignorSpec(cg *consumerGroup) assignor.Spec {
 			}
 			same[key] = ids
 		}
-		am := assignor.Member{Topics: ids, Owned: m.target}
-		if m.instance != nil {
-			am.Instance = *m.instance
-		}
-		if m.rack != nil {
-			am.Rack = *m.rack
-		}
-		spec.Members[id] = am
+		spec.Members[id] = assignor.Member{Topics: ids, Owned: m.target, Instance: text(m.instance), Rack: text(m.rack)}
 	}
 	return spec
 }

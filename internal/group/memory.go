@@ -34,11 +34,7 @@ func protocolsBytes(list []protocol) int64 {
 func pendingBytes(id string) int64 { return int64(memberBytes + 2*len(id)) }
 
 func (m *member) size() int64 {
-	n := int64(memberBytes+2*len(m.id)+len(m.client.ID)+len(m.assignment)) + protocolsBytes(m.protocols)
-	if m.instance != nil {
-		n += int64(len(*m.instance))
-	}
-	return n
+	return int64(memberBytes+2*len(m.id)+len(text(m.instance))+len(m.client.ID)+len(m.assignment)) + protocolsBytes(m.protocols)
 }
 
 // fits tells whether a group may take n bytes more. What takes no more fits.

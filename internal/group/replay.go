@@ -54,9 +54,7 @@ func (c *Core) restore(g *group, v *kmsg.GroupMetadataValue) {
 	if v.CurrentStateTimestamp >= 0 {
 		g.since = time.UnixMilli(v.CurrentStateTimestamp)
 	}
-	if v.Protocol != nil {
-		g.protocol = *v.Protocol
-	}
+	g.protocol = text(v.Protocol)
 	for _, vm := range v.Members {
 		if g.byID[vm.MemberID] != nil {
 			continue // no broker writes that, but a file may hold anything

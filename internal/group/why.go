@@ -8,18 +8,22 @@ import (
 	"time"
 )
 
+// text is a string that may be null in the protocol, where null is as good as empty.
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
 // noteMember notes what happened to a member of a classic group.
 func (c *Core) noteMember(now time.Time, g *group, m *member, kind EventKind, reason string) {
 	c.note(g, m.event(now, g, kind, reason))
 }
 
 func (m *member) event(now time.Time, g *group, kind EventKind, reason string) Event {
-	e := Event{At: now, Kind: kind, Member: m.id, Client: m.client.ID, Host: m.client.Host,
+	return Event{At: now, Kind: kind, Member: m.id, Instance: text(m.instance), Client: m.client.ID, Host: m.client.Host,
 		Epoch: g.generation, Reason: reason, Members: len(g.members)}
-	if m.instance != nil {
-		e.Instance = *m.instance
-	}
-	return e
 }
 
 // noteGroup notes what happened to a group as a whole.

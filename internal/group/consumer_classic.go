@@ -167,8 +167,7 @@ func (m *consumer) setClassic(j *join, s wanted) {
 func (cg *consumerGroup) classicConsumer(id string, instance *string) (*consumer, int16) {
 	m := cg.members[id]
 	if instance != nil {
-		switch m = cg.static[*instance]; {
-		case m != nil && m.id != id:
+		if m = cg.static[*instance]; m != nil && m.id != id {
 			return nil, fencedInstanceID
 		}
 	}

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -87,7 +86,7 @@ func (c *Core) fenceConsumers(now time.Time, g *group, gone []*consumer, kind Ev
 	for _, m := range gone {
 		c.dropRegex(g, m.regex)
 	}
-	reason := fmt.Sprintf("%s %s", plural(len(gone), "member"), "are gone")
+	reason := plural(len(gone), "member") + " are gone"
 	if len(gone) == 1 {
 		reason = "member " + gone[0].id + " is gone"
 	}

@@ -119,8 +119,10 @@ func (c *Core) upgrade(now time.Time, g *group) {
 	g.protocolType, g.persisted = consumerProtocol, true
 	cg := g.consumer
 	cg.epoch, cg.assignmentEpoch = generation, generation
-	for _, old := range members {
+	said := make([]ownedParts, len(members))
+	for i, old := range members {
 		s, _ := readSubscription(old.subscription(protocol), c.cluster)
+		said[i] = s.owned
 		p, _, _ := c.readAssignment(old.assignment)
 		m := c.newConsumer(g, old.id)
 		m.instance, m.rack, m.client, m.rebalanceTimeout = old.instance, s.rack, old.client, old.rebalanceTimeout
@@ -138,31 +140,20 @@ func (c *Core) upgrade(now time.Time, g *group) {
 		m.heard = now
 		c.armConsumer(now, g, m)
 	}
-	for _, old := range members {
-		s, _ := readSubscription(old.subscription(protocol), c.cluster)
-		c.believe(cg, cg.members[old.id], s.owned)
-		c.weighConsumer(g, cg.members[old.id])
+	for i, old := range members { // now that all have what they were assigned
+		m := cg.members[old.id]
+		cg.believe(m, said[i])
+		c.weighConsumer(g, m)
 	}
 	cg.hash = cg.hashTopics(c.cluster)
-	list := cg.sortedMembers()
-	for _, m := range list {
-		c.recordMember(g, m)
-	}
-	c.record(consumerKey(keyConsumerGroup, g.id), groupEpochValue(cg))
-	for _, m := range list {
-		c.record(memberKey(keyConsumerTarget, g.id, m.id), targetValue(m.target))
-	}
-	c.record(consumerKey(keyConsumerTargetEpoch, g.id), targetEpochValue(cg))
-	for _, m := range list {
-		c.recordCurrent(g, m)
-	}
+	c.recordConsumers(g)
 	c.note(g, c.consumerEvent(now, g, EventMigrated, "a member of the consumer protocol joins the classic group"))
 	c.restate(now, g)
 }
 
 // believe has a member own what it says that it has, where nobody else does: a classic
 // group in the middle of a rebalance has forgotten what cooperative members go on with.
-func (c *Core) believe(cg *consumerGroup, m *consumer, owned ownedParts) {
+func (cg *consumerGroup) believe(m *consumer, owned ownedParts) {
 	var assigned holdings
 	for topic, partitions := range owned.topics {
 		for p := range partitions {

@@ -169,6 +169,24 @@ func (c *Core) recordCurrent(g *group, m *consumer) {
 	c.record(memberKey(keyConsumerCurrent, g.id, m.id), currentValue(m))
 }
 
+// recordConsumers makes the records of a group that has no regular expressions, in
+// Kafka's order.
+func (c *Core) recordConsumers(g *group) {
+	cg := g.consumer
+	list := cg.sortedMembers()
+	for _, m := range list {
+		c.recordMember(g, m)
+	}
+	c.record(consumerKey(keyConsumerGroup, g.id), groupEpochValue(cg))
+	for _, m := range list {
+		c.record(memberKey(keyConsumerTarget, g.id, m.id), targetValue(m.target))
+	}
+	c.record(consumerKey(keyConsumerTargetEpoch, g.id), targetEpochValue(cg))
+	for _, m := range list {
+		c.recordCurrent(g, m)
+	}
+}
+
 // eraseMember makes the tombstones of a member, in Kafka's order.
 func (c *Core) eraseMember(g *group, id string) {
 	c.record(memberKey(keyConsumerCurrent, g.id, id), nil)

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -155,11 +154,7 @@ func (c *Core) readyConsumers(now time.Time, g *group) {
 	cg.replayed = false
 	g.generation, g.protocolType, g.state = cg.epoch, consumerProtocol, cg.standsAt()
 	g.began = now
-	kept := "the broker started again; the group had no members"
-	if n := len(cg.members); n > 0 {
-		kept = fmt.Sprintf("the broker started again; epoch %d stands, and the assignment of %s", cg.epoch, plural(n, "member"))
-	}
-	c.note(g, c.consumerEvent(now, g, EventRestarted, kept))
+	c.restarted(now, g)
 	if g.state == Empty {
 		c.timers.set(&g.expiry, now)
 		return

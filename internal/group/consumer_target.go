@@ -150,17 +150,13 @@ func (c *Core) SetCluster(now time.Time, cl Cluster) {
 }
 
 func (c *Core) sortedConsumers() []*group {
-	var ids []string
-	for id, g := range c.groups {
+	var list []*group
+	for _, g := range c.groups {
 		if g.consumer != nil {
-			ids = append(ids, id)
+			list = append(list, g)
 		}
 	}
-	slices.Sort(ids)
-	list := make([]*group, len(ids))
-	for i, id := range ids {
-		list[i] = c.groups[id]
-	}
+	slices.SortFunc(list, func(a, b *group) int { return strings.Compare(a.id, b.id) })
 	return list
 }
 

@@ -112,9 +112,12 @@ func topicsOf(metadata []byte) (string, bool) {
 
 // restarted notes, when the groups have been read, that what was before is not known.
 func (c *Core) restarted(now time.Time, g *group) {
-	kept := "the broker started again; the group had no members"
-	if n := len(g.members); n > 0 {
-		kept = fmt.Sprintf("the broker started again; generation %d stands, and the assignment of %s", g.generation, plural(n, "member"))
+	kept, what := "the broker started again; the group had no members", "generation"
+	if g.consumer != nil {
+		what = "epoch"
+	}
+	if n := g.size(); n > 0 {
+		kept = fmt.Sprintf("the broker started again; %s %d stands, and the assignment of %s", what, g.generation, plural(n, "member"))
 	}
 	c.noteGroup(now, g, EventRestarted, kept)
 }

@@ -406,22 +406,7 @@ func (w *storm) leave(a *sailor) {
 	a.dead, a.has, a.told = true, nil, nil
 }
 
-func (w *storm) pass(d time.Duration) {
-	end := w.now.Add(d)
-	for n := 0; ; n++ {
-		at, ok := w.core.Deadline()
-		if !ok || at.After(end) {
-			break
-		}
-		if n > 1000 {
-			w.t.Fatal("timers do not come to an end")
-		}
-		w.now = at
-		w.core.Tick(at)
-		w.drain()
-	}
-	w.now = end
-}
+func (w *storm) pass(d time.Duration) { pass(w.t, &w.now, d, w.core, w.drain) }
 
 func (w *storm) restart() {
 	w.drain()

@@ -279,21 +279,24 @@ func (w *world) leave(a *actor) {
 	a.id, a.gen, a.stable, a.leads = "", -1, false, nil
 }
 
-func (w *world) pass(d time.Duration) {
-	end := w.now.Add(d)
+func (w *world) pass(d time.Duration) { pass(w.t, &w.now, d, w.core, w.drain) }
+
+// pass lets time go by, with all that falls due meanwhile. The core stays the same.
+func pass(t *testing.T, now *time.Time, d time.Duration, core *Core, drain func()) {
+	end := now.Add(d)
 	for n := 0; ; n++ {
-		at, ok := w.core.Deadline()
+		at, ok := core.Deadline()
 		if !ok || at.After(end) {
 			break
 		}
 		if n > 1000 {
-			w.t.Fatal("timers do not come to an end")
+			t.Fatal("timers do not come to an end")
 		}
-		w.now = at
-		w.core.Tick(at)
-		w.drain()
+		*now = at
+		core.Tick(at)
+		drain()
 	}
-	w.now = end
+	*now = end
 }
 
 // restart kills the broker: connections are lost, the log is there.

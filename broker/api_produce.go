@@ -26,7 +26,9 @@ import (
 // acks=all, and with a producer id whatever the acks (a power cut must not take
 // one batch of a sequence and keep the next); with acks=1 for the write.
 //
-// Deviations: compressed batches are opened only for compacted topics. Records
+// Deviations: compressed batches are opened only for compacted topics. A duplicate
+// is told a log append time only by topics that have one (Kafka: its largest
+// timestamp in any case), and is not counted as appended. Records
 // of null are INVALID_RECORD (Kafka 4.3.1 never answers). Transactions are not
 // served yet: a transactional batch is INVALID_TXN_STATE, or without a
 // transactional id TRANSACTIONAL_ID_AUTHORIZATION_FAILED.
@@ -197,7 +199,7 @@ func (b *Broker) appendBatch(p *produceRequest, t *topic, n int32, records []byt
 	commit := &p.c.conn.commit
 	commit[0] = storage.Append{Partition: log, Batches: batchView}
 	lsn, err := b.store.Commit(p.c.ctx, commit[:])
-	base := commit[0].Base
+	base, duplicate := commit[0].Base, commit[0].Duplicate
 	commit[0] = storage.Append{} // an idle connection must not keep its last request
 	if err != nil {
 		p.lsn = max(p.lsn, log.LastLSN())
@@ -211,7 +213,11 @@ func (b *Broker) appendBatch(p *produceRequest, t *topic, n int32, records []byt
 	if p.version >= 5 {
 		out.start = log.Offsets().Start
 	}
-	t.metrics.produced(batchView)
+	if !duplicate {
+		t.metrics.produced(batchView)
+	} else if t.config.LogAppendTime {
+		out.appendTime = log.AppendTime(base)
+	}
 	return nil
 }
 

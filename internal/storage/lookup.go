@@ -85,6 +85,50 @@ func (p *Partition) maxTimestamp() (offset, timestamp int64, epoch int32, err er
 	return offset, timestamp, epoch, nil
 }
 
+// AppendTime is the log append time (ms) of the batch that begins at offset, shown
+// to readers yet or not: what a producer that sends it again is told. It is -1 if
+// the batch has the producer's time, is gone, or cannot be read.
+func (p *Partition) AppendTime(offset int64) int64 {
+	for {
+		t, err := p.appendTime(offset)
+		if err == nil {
+			return t
+		}
+		if err != errReplaced {
+			return -1
+		}
+	}
+}
+
+func (p *Partition) appendTime(offset int64) (int64, error) {
+	p.state.Lock()
+	seg, gone := segmentAt(p.state.segments, offset), p.state.deleted || p.state.closed
+	p.state.Unlock()
+	if seg == nil || gone {
+		return -1, nil
+	}
+	if !seg.pin() {
+		return -1, p.vanished()
+	}
+	defer seg.unpin()
+	pos, err := seg.find(offset)
+	size := seg.size.Load()
+	if err != nil || pos >= size {
+		return -1, err
+	}
+	if _, err := seg.checkBatch(pos, size); err != nil {
+		return -1, err
+	}
+	t := int64(-1)
+	_, err = scanHeaders(seg.log, pos, size, func(_ int64, h batch.Batch) bool {
+		if h.BaseOffset() == offset && h.LogAppendTime() {
+			t = h.MaxTimestamp()
+		}
+		return false
+	})
+	return t, err
+}
+
 // maxFrom is the largest timestamp from offset start on.
 func (s *segment) maxFrom(start int64, high mark) (largest int64, err error) {
 	if !s.pin() {

@@ -99,3 +99,68 @@ func TestLookupsStopAtHigh(t *testing.T) {
 	}
 	mustClose(t, s)
 }
+
+// stamped is produced with the broker's time.
+func stamped(sequence int32, ts int64) batch.Batch {
+	b := produced(7, 0, sequence, 1)
+	b.SetLogAppendTime(ts)
+	return b
+}
+
+// TestAppendTime: of any batch that the log holds, durable or not, sealed or not;
+// -1 for a producer's own time, between batches, for what is gone or damaged.
+func TestAppendTime(t *testing.T) {
+	fs := newHeldSync()
+	cfg := smallConfig(fs)
+	s := mustOpen(t, cfg, orders)
+	p := s.Partition(ordersID, 0)
+	want := func(offset, time int64) {
+		t.Helper()
+		if got := p.AppendTime(offset); got != time {
+			t.Errorf("offset %d: append time %d, want %d", offset, got, time)
+		}
+	}
+	want(0, -1)
+	const n = 100
+	for i := range int64(n) {
+		put(t, s, p, stamped(int32(i), 1000+i))
+	}
+	put(t, s, p, text(2, "of the producer")) // n, n+1
+	fs.hold()
+	_, lsn, err := commit(s, p, stamped(n, 5000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(from int64) {
+		t.Helper()
+		for i := range int64(n) {
+			want(i, map[bool]int64{true: 1000 + i, false: -1}[i >= from])
+		}
+		want(n, -1)
+		want(n+1, -1)
+		want(n+2, 5000)
+		want(n+3, -1)
+	}
+	check(0)
+	fs.free()
+	if err := s.Wait(context.Background(), lsn, Durable); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.SetStart(80); err != nil {
+		t.Fatal(err)
+	}
+	base := p.state.segments[0].base
+	if base == 0 || base == n+2 {
+		t.Fatalf("the first segment begins at %d: the test needs more than one, and some gone", base)
+	}
+	check(base)
+	mustClose(t, s)
+	want(n+2, -1)
+	s = mustOpen(t, cfg, orders)
+	p = s.Partition(ordersID, 0)
+	check(base)
+	last := p.active()
+	flipBit(t, fs, last.log.name, last.size.Load()-1, 0)
+	want(n+2, -1)
+	mustClose(t, s)
+}

@@ -53,3 +53,39 @@ func TestTxnIndexNeedsADescriptor(t *testing.T) {
 		}
 	}
 }
+
+// TestTxnIndexThatFoundNoRoom: a checkpoint counts the entries that could not be
+// written too, so that a start misses them and makes the file anew.
+func TestTxnIndexThatFoundNoRoom(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENOSPC} {
+		for _, mode := range []Durability{Sync, OS} {
+			mem := vfs.NewMem()
+			fs := vfs.Inject(mem)
+			cfg := smallConfig(fs)
+			cfg.Durability = mode
+			s := mustOpen(t, cfg, orders)
+			p := s.Partition(ordersID, 0)
+			put(t, s, p, inTxn(1, 0, 0, 1))
+			put(t, s, p, inTxn(2, 0, 0, 1))
+			put(t, s, p, marker(2, 0, false))
+			refused := fs.Count(vfs.OpCreate)
+			fs.Add(vfs.Rule{Op: vfs.OpCreate, Path: "*.txnindex", Err: errno})
+			checkpointed(s)
+			if fs.Count(vfs.OpCreate) == refused || s.Err() != nil {
+				t.Fatalf("%v: the checkpoint wrote no entries, %v", errno, s.Err())
+			}
+			after := powerCut(mem, 1)
+			fs.Clear()
+			mustClose(t, s)
+			cfg.FS = after
+			s = mustOpen(t, cfg, orders)
+			p = s.Partition(ordersID, 0)
+			put(t, s, p, marker(1, 0, false))
+			got, err := p.Aborted(0, 4)
+			if want := []AbortedTxn{{1, 0, 3, 4}, {2, 1, 2, 0}}; err != nil || !slices.Equal(got, want) {
+				t.Errorf("%v, mode %d: %+v, want %+v, %v", errno, mode, got, want, err)
+			}
+			mustClose(t, s)
+		}
+	}
+}

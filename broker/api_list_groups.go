@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/weirstream/weir/internal/group"
 	"github.com/weirstream/weir/internal/storage"
 )
 
@@ -36,7 +37,7 @@ func (h *coordinator) listGroups(c *call, req *kmsg.ListGroupsRequest) {
 		slices.SortFunc(resp.Groups, func(a, b kmsg.ListGroupsResponseGroup) int { return strings.Compare(a.Group, b.Group) })
 		c.reply(resp, lsn)
 	})
-	states, types := filterOf(req.StatesFilter), filterOf(req.TypesFilter)
+	states, types := group.FilterOf(req.StatesFilter), group.FilterOf(req.TypesFilter)
 	for i, s := range shards {
 		s.send(c.ctx, task{
 			step: func(s *shard, _ time.Time) func(storage.LSN) {
@@ -44,9 +45,7 @@ func (h *coordinator) listGroups(c *call, req *kmsg.ListGroupsRequest) {
 					codes[i] = noRoomCode(err)
 					return all.done
 				}
-				lists[i] = slices.DeleteFunc(s.core.List(), func(g kmsg.ListGroupsResponseGroup) bool {
-					return !wanted(states, g.GroupState) || !wanted(types, g.GroupType)
-				})
+				lists[i] = s.core.List(states, types)
 				return all.done
 			},
 			fail: func(code int16) {
@@ -55,20 +54,4 @@ func (h *coordinator) listGroups(c *call, req *kmsg.ListGroupsRequest) {
 			},
 		})
 	}
-}
-
-// filterOf is what a filter lets pass; nil lets all pass.
-func filterOf(words []string) map[string]bool {
-	if len(words) == 0 {
-		return nil
-	}
-	filter := map[string]bool{}
-	for _, w := range words {
-		filter[strings.ToLower(w)] = true
-	}
-	return filter
-}
-
-func wanted(filter map[string]bool, value string) bool {
-	return filter == nil || filter[strings.ToLower(value)]
 }

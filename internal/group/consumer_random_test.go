@@ -622,7 +622,7 @@ func (w *storm) calm() {
 		return
 	}
 	if g == nil || g.state != Stable {
-		w.t.Errorf("in the end the group is not stable: %+v", w.core.List())
+		w.t.Errorf("in the end the group is not stable: %+v", w.core.List(nil, nil))
 		return
 	}
 	if d := cmp.Diff(slices.Sorted(maps.Keys(wanted)), slices.Sorted(maps.Keys(has))); d != "" {

@@ -161,7 +161,7 @@ func TestUpgradeBelieves(t *testing.T) {
 	c.apply()
 	g := w.core.groups["g"]
 	if g.consumer == nil || len(g.consumer.members) != 3 {
-		t.Fatalf("%+v", w.core.List())
+		t.Fatalf("%+v", w.core.List(nil, nil))
 	}
 	if d := cmp.Diff([]string{"t/0@2", "t/1@2", "t/2@2"}, w.cluster.places(nil, g.consumer.static["a"].assigned)); d != "" {
 		t.Error(d)

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -44,21 +43,34 @@ func (c *Core) Describe(version int16, id string) kmsg.DescribeGroupsResponseGro
 	return resp
 }
 
-// List is this shard's part of ListGroups v0–5, unfiltered, sorted by group id.
-func (c *Core) List() []kmsg.ListGroupsResponseGroup { return c.ListGroups(nil, nil) }
+// A Filter is the words of a filter of ListGroups; nil lets all pass (KIP-518, KIP-848).
+type Filter map[string]bool
 
-// ListGroups is this shard's part of ListGroups v0–5: the groups whose state and
-// whose type is among those given, sorted by id. Upper and lower case are alike, no
-// word lets all pass, and a word that names no state or type nothing (KIP-518,
-// KIP-848).
-func (c *Core) ListGroups(states, types []string) []kmsg.ListGroupsResponseGroup {
+// FilterOf makes a Filter. Upper and lower case are alike, no word lets all pass, and a
+// word that names no state or type nothing.
+func FilterOf(words []string) Filter {
+	if len(words) == 0 {
+		return nil
+	}
+	f := make(Filter, len(words))
+	for _, w := range words {
+		f[strings.ToLower(strings.TrimSpace(w))] = true
+	}
+	return f
+}
+
+func (f Filter) passes(value string) bool { return f == nil || f[strings.ToLower(value)] }
+
+// List is this shard's part of ListGroups v0–5: the groups whose state and whose type
+// pass, sorted by id.
+func (c *Core) List(states, types Filter) []kmsg.ListGroupsResponseGroup {
 	list := []kmsg.ListGroupsResponseGroup{}
 	for _, g := range c.sorted() {
 		kind := "classic"
 		if g.consumer != nil {
 			kind = "consumer"
 		}
-		if !among(states, string(g.state)) || !among(types, kind) {
+		if !states.passes(string(g.state)) || !types.passes(kind) {
 			continue
 		}
 		rg := kmsg.NewListGroupsResponseGroup()
@@ -67,12 +79,6 @@ func (c *Core) ListGroups(states, types []string) []kmsg.ListGroupsResponseGroup
 		list = append(list, rg)
 	}
 	return list
-}
-
-func among(words []string, value string) bool {
-	return len(words) == 0 || slices.ContainsFunc(words, func(w string) bool {
-		return strings.EqualFold(strings.TrimSpace(w), value)
-	})
 }
 
 // notNil: bytes that are not there are empty in the protocol, not null. The bytes

@@ -605,7 +605,7 @@ func (w *world) finish() {
 	w.pass(2 * time.Hour)
 	w.drain()
 	if n := w.core.Len(); n != 0 {
-		w.t.Errorf("%d groups are left in the end: %v", n, w.core.List())
+		w.t.Errorf("%d groups are left in the end: %v", n, w.core.List(nil, nil))
 	}
 	if _, ok := w.core.Deadline(); ok {
 		w.t.Error("a timer is left in the end")

@@ -406,7 +406,7 @@ func (s *script) list(a args) {
 		return slices.DeleteFunc(strings.Split(a.str(key, ""), ","), func(w string) bool { return w == "" })
 	}
 	s.printf("%d groups", s.core.Len())
-	for _, g := range s.core.ListGroups(words("states"), words("types")) {
+	for _, g := range s.core.List(FilterOf(words("states")), FilterOf(words("types"))) {
 		s.printf("  %s %s %s %q", g.Group, g.GroupState, g.GroupType, g.ProtocolType)
 	}
 }

@@ -19,34 +19,22 @@ import (
 func (h *coordinator) consumerGroupDescribe(c *call, req *kmsg.ConsumerGroupDescribeRequest) {
 	req.Groups = once(req.Groups, func(id *string) string { return *id })
 	results := make([]kmsg.ConsumerGroupDescribeResponseGroup, len(req.Groups))
-	unpin := c.pin()
-	all := newGather(len(req.Groups), func(lsn storage.LSN) {
-		unpin()
+	h.askEach(c, req.Groups, func(i int, s *shard, _ time.Time) error {
+		id := req.Groups[i]
+		if err := c.tryReserve(s.core.DescribeBytes(id)); err != nil {
+			return err
+		}
+		results[i] = s.core.ConsumerDescribe(id)
+		if req.IncludeAuthorizedOperations && results[i].ErrorCode == 0 {
+			results[i].AuthorizedOperations = groupOperations
+		}
+		return nil
+	}, func(i int, code int16) {
+		results[i] = kmsg.NewConsumerGroupDescribeResponseGroup()
+		results[i].Group, results[i].ErrorCode = req.Groups[i], code
+	}, func(lsn storage.LSN) {
 		resp := kmsg.NewPtrConsumerGroupDescribeResponse()
 		resp.Version, resp.Groups = c.version, results
 		c.reply(resp, lsn)
 	})
-	for i, id := range req.Groups {
-		fail := func(code int16) {
-			results[i] = kmsg.NewConsumerGroupDescribeResponseGroup()
-			results[i].Group, results[i].ErrorCode = id, code
-		}
-		h.askPart(c, id, task{
-			step: func(s *shard, _ time.Time) func(storage.LSN) {
-				if err := c.tryReserve(s.core.DescribeBytes(id)); err != nil {
-					fail(noRoomCode(err))
-					return all.done
-				}
-				results[i] = s.core.ConsumerDescribe(id)
-				if req.IncludeAuthorizedOperations && results[i].ErrorCode == 0 {
-					results[i].AuthorizedOperations = groupOperations
-				}
-				return all.done
-			},
-			fail: func(code int16) {
-				fail(code)
-				all.done(0)
-			},
-		})
-	}
 }

@@ -18,23 +18,15 @@ func (h *coordinator) deleteGroups(c *call, req *kmsg.DeleteGroupsRequest) {
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	resp.Version = c.version
 	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(req.Groups))
-	unpin := c.pin()
-	all := newGather(len(req.Groups), func(lsn storage.LSN) {
-		unpin()
+	for i, id := range req.Groups {
+		resp.Groups[i].Group = id
+	}
+	h.askEach(c, req.Groups, func(i int, s *shard, now time.Time) error {
+		resp.Groups[i].ErrorCode = s.core.DeleteGroup(now, req.Groups[i])
+		return nil
+	}, func(i int, code int16) {
+		resp.Groups[i].ErrorCode = code
+	}, func(lsn storage.LSN) {
 		c.reply(resp, lsn)
 	})
-	for i, id := range req.Groups {
-		out := &resp.Groups[i]
-		out.Group = id
-		h.askPart(c, id, task{
-			step: func(s *shard, now time.Time) func(storage.LSN) {
-				out.ErrorCode = s.core.DeleteGroup(now, id)
-				return all.done
-			},
-			fail: func(code int16) {
-				out.ErrorCode = code
-				all.done(0)
-			},
-		})
-	}
 }

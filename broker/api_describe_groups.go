@@ -20,38 +20,24 @@ import (
 func (h *coordinator) describeGroups(c *call, req *kmsg.DescribeGroupsRequest) {
 	req.Groups = once(req.Groups, func(id *string) string { return *id })
 	results := make([]kmsg.DescribeGroupsResponseGroup, len(req.Groups))
-	unpin := c.pin()
-	all := newGather(len(req.Groups), func(lsn storage.LSN) {
-		unpin()
+	h.askEach(c, req.Groups, func(i int, s *shard, _ time.Time) error {
+		id := req.Groups[i]
+		if err := c.tryReserve(s.core.DescribeBytes(id)); err != nil {
+			return err
+		}
+		results[i] = s.core.Describe(c.version, id)
+		if req.IncludeAuthorizedOperations && results[i].ErrorCode == 0 {
+			results[i].AuthorizedOperations = groupOperations
+		}
+		return nil
+	}, func(i int, code int16) {
+		results[i] = kmsg.NewDescribeGroupsResponseGroup()
+		results[i].Group, results[i].ErrorCode = req.Groups[i], code
+	}, func(lsn storage.LSN) {
 		resp := kmsg.NewPtrDescribeGroupsResponse()
 		resp.Version, resp.Groups = c.version, results
 		c.reply(resp, lsn)
 	})
-	for i, id := range req.Groups {
-		h.askPart(c, id, task{
-			step: func(s *shard, _ time.Time) func(storage.LSN) {
-				if err := c.tryReserve(s.core.DescribeBytes(id)); err != nil {
-					results[i] = undescribed(id, noRoomCode(err))
-					return all.done
-				}
-				results[i] = s.core.Describe(c.version, id)
-				if req.IncludeAuthorizedOperations && results[i].ErrorCode == 0 {
-					results[i].AuthorizedOperations = groupOperations
-				}
-				return all.done
-			},
-			fail: func(code int16) {
-				results[i] = undescribed(id, code)
-				all.done(0)
-			},
-		})
-	}
-}
-
-func undescribed(id string, code int16) kmsg.DescribeGroupsResponseGroup {
-	g := kmsg.NewDescribeGroupsResponseGroup()
-	g.Group, g.ErrorCode = id, code
-	return g
 }
 
 // groupOperations are the bits of the operations on groups: READ (3), DELETE

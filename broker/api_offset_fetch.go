@@ -29,10 +29,20 @@ func (h *coordinator) offsetFetch(c *call, req *kmsg.OffsetFetchRequest) {
 		groups = []kmsg.OffsetFetchRequestGroup{oldFetch(req)}
 	}
 	groups = mergeGroups(groups)
-	unpin := c.pin()
+	ids := make([]string, len(groups))
+	for i := range groups {
+		ids[i] = groups[i].Group
+	}
 	results := make([]kmsg.OffsetFetchResponseGroup, len(groups))
-	all := newGather(len(groups), func(lsn storage.LSN) {
-		unpin()
+	h.askEach(c, ids, func(i int, s *shard, _ time.Time) error {
+		if err := c.tryReserve(s.core.FetchBytes(&groups[i])); err != nil {
+			return err
+		}
+		results[i] = s.fetch(c.version, &groups[i])
+		return nil
+	}, func(i int, code int16) {
+		results[i] = failedFetch(&groups[i], code)
+	}, func(lsn storage.LSN) {
 		resp := kmsg.NewPtrOffsetFetchResponse()
 		resp.Version = c.version
 		if c.version >= 8 {
@@ -42,23 +52,6 @@ func (h *coordinator) offsetFetch(c *call, req *kmsg.OffsetFetchRequest) {
 		}
 		c.reply(resp, lsn)
 	})
-	for i := range groups {
-		g := &groups[i]
-		h.askPart(c, g.Group, task{
-			step: func(s *shard, _ time.Time) func(storage.LSN) {
-				if err := c.tryReserve(s.core.FetchBytes(g)); err != nil {
-					results[i] = failedFetch(g, noRoomCode(err))
-					return all.done
-				}
-				results[i] = s.fetch(c.version, g)
-				return all.done
-			},
-			fail: func(code int16) {
-				results[i] = failedFetch(g, code)
-				all.done(0)
-			},
-		})
-	}
 }
 
 // mergeGroups names every group once; null topics are all.

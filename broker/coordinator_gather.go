@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync"
+	"time"
 
 	"github.com/weirstream/weir/internal/storage"
 )
@@ -36,5 +37,31 @@ func (g *gather) done(lsn storage.LSN) {
 	g.mu.Unlock()
 	if last {
 		g.end(lsn)
+	}
+}
+
+// askEach has the shard of each of several groups do its part of a call: step gives
+// the answer of the i-th group, fail a code in its place, for what there is no room,
+// too. end runs when all have.
+func (c *coordinator) askEach(call *call, groupIDs []string,
+	step func(i int, s *shard, now time.Time) error, fail func(i int, code int16), end func(lsn storage.LSN)) {
+	unpin := call.pin()
+	all := newGather(len(groupIDs), func(lsn storage.LSN) {
+		unpin()
+		end(lsn)
+	})
+	for i, id := range groupIDs {
+		c.askPart(call, id, task{
+			step: func(s *shard, now time.Time) func(storage.LSN) {
+				if err := step(i, s, now); err != nil {
+					fail(i, noRoomCode(err))
+				}
+				return all.done
+			},
+			fail: func(code int16) {
+				fail(i, code)
+				all.done(0)
+			},
+		})
 	}
 }

@@ -29,7 +29,7 @@ type Alteration struct {
 // ErrInvalidConfig and names key, value and what is allowed.
 func (s *Settings) AlterTopic(configs map[string]string, changes []Alteration) (map[string]string, error) {
 	next, err := alter(configs, changes, func(name string) (string, bool) {
-		d := topicDefinition(name)
+		d := definition(topicSettings, name)
 		if d == nil || d.rule.kind != List {
 			return "", false
 		}

@@ -78,9 +78,9 @@ func goodReset(v string) bool {
 // error wraps ErrInvalidConfig and names key, value and what is allowed.
 func (s *Settings) GroupConfig(configs map[string]string) (GroupConfig, error) {
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
-		d := groupDefinition(name)
+		d := definition(groupSettings, name)
 		if d == nil {
-			return GroupConfig{}, errUnknown("group setting", name, groupNames())
+			return GroupConfig{}, errUnknown("group setting", name, settingNames(groupSettings))
 		}
 		if err := d.rule.check(name, configs[name]); err != nil {
 			return GroupConfig{}, err
@@ -113,17 +113,15 @@ func (s *Settings) GroupConfigWithin(configs map[string]string) GroupConfig {
 
 // groupConfig takes what is set and can be read, and the broker's defaults.
 func (s *Settings) groupConfig(configs map[string]string) GroupConfig {
-	var c GroupConfig
+	c := s.ConsumerGroup
 	for i := range groupSettings {
 		d := &groupSettings[i]
 		if d.field == nil {
 			continue
 		}
-		n, err := strconv.ParseInt(configs[d.name], 10, 32)
-		if err != nil { // not set; what is set was checked
-			n, _ = strconv.ParseInt(s.value(d.broker), 10, 32)
+		if n, err := strconv.ParseInt(configs[d.name], 10, 32); err == nil { // otherwise not set; what is set was checked
+			*d.field(&c) = time.Duration(n) * time.Millisecond
 		}
-		*d.field(&c) = time.Duration(n) * time.Millisecond
 	}
 	return c
 }
@@ -133,7 +131,7 @@ func (s *Settings) value(name string) string {
 	if v, ok := s.given[name]; ok {
 		return v
 	}
-	return settingDefinition(name).def
+	return definition(settings, name).def
 }
 
 // bounds are what the broker allows for a setting of groups.
@@ -177,20 +175,4 @@ func (s *Settings) checkConsumerGroups() error {
 	}
 	_, err := s.GroupConfig(nil)
 	return err
-}
-
-func groupDefinition(name string) *groupSetting {
-	i, ok := slices.BinarySearchFunc(groupSettings, name, func(g groupSetting, n string) int { return strings.Compare(g.name, n) })
-	if !ok {
-		return nil
-	}
-	return &groupSettings[i]
-}
-
-func groupNames() []string {
-	names := make([]string, len(groupSettings))
-	for i := range groupSettings {
-		names[i] = groupSettings[i].name
-	}
-	return names
 }

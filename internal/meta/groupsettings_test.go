@@ -33,14 +33,14 @@ func TestGroupSettingsAreKafkas(t *testing.T) {
 }
 
 func TestGroupTable(t *testing.T) {
-	if got := groupNames(); !slices.IsSorted(got) || len(slices.Compact(got)) != len(groupSettings) {
+	if got := settingNames(groupSettings); !slices.IsSorted(got) || len(slices.Compact(got)) != len(groupSettings) {
 		t.Error("group settings are not sorted or not unique")
 	}
 	for _, d := range groupSettings {
 		if err := d.rule.check(d.name, d.def); err != nil {
 			t.Error(err)
 		}
-		if b := settingDefinition(d.broker); (b == nil) != (d.field == nil) || b != nil && b.def != d.def {
+		if b := definition(settings, d.broker); (b == nil) != (d.field == nil) || b != nil && b.def != d.def {
 			t.Errorf("%s: setting of the broker behind it is %+v", d.name, b)
 		}
 	}

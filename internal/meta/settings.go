@@ -71,9 +71,9 @@ func ParseSettings(values map[string]string) (Settings, error) {
 		settings[i].set(&s, settings[i].def)
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		d := settingDefinition(name)
+		d := definition(settings, name)
 		if d == nil {
-			return Settings{}, errUnknown("broker setting", name, settingNames())
+			return Settings{}, errUnknown("broker setting", name, settingNames(settings))
 		}
 		if err := d.rule.check(name, values[name]); err != nil {
 			return Settings{}, err

@@ -64,10 +64,10 @@ func TestTopicSettingsAreKafkas(t *testing.T) {
 // TestTables: both tables are sorted, names are unique, and every default is a
 // value that its own rule allows.
 func TestTables(t *testing.T) {
-	if got := topicNames(); !slices.IsSorted(got) || len(slices.Compact(got)) != len(topicSettings) {
+	if got := settingNames(topicSettings); !slices.IsSorted(got) || len(slices.Compact(got)) != len(topicSettings) {
 		t.Error("topic settings are not sorted or not unique")
 	}
-	if got := settingNames(); !slices.IsSorted(got) || len(slices.Compact(got)) != len(settings) {
+	if got := settingNames(settings); !slices.IsSorted(got) || len(slices.Compact(got)) != len(settings) {
 		t.Error("broker settings are not sorted or not unique")
 	}
 	for _, d := range topicSettings {

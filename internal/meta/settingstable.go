@@ -194,19 +194,3 @@ func (d *setting) set(s *Settings, value string) {
 		panic(fmt.Sprintf("setting %s has a field of type %T", d.name, p))
 	}
 }
-
-func settingDefinition(name string) *setting {
-	i, ok := slices.BinarySearchFunc(settings, name, func(s setting, n string) int { return strings.Compare(s.name, n) })
-	if !ok {
-		return nil
-	}
-	return &settings[i]
-}
-
-func settingNames() []string {
-	names := make([]string, len(settings))
-	for i := range settings {
-		names[i] = settings[i].name
-	}
-	return names
-}

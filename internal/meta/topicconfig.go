@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // TopicConfig holds those settings of a topic that weir acts on, with the
@@ -37,9 +36,9 @@ type TopicConfig struct {
 // is told.
 func ParseTopicConfigs(configs map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
-		d := topicDefinition(name)
+		d := definition(topicSettings, name)
 		if d == nil {
-			return errUnknown("topic setting", name, topicNames())
+			return errUnknown("topic setting", name, settingNames(topicSettings))
 		}
 		if err := d.rule.check(name, configs[name]); err != nil {
 			return err
@@ -58,7 +57,7 @@ func (s *Settings) TopicConfig(configs map[string]string) (TopicConfig, error) {
 		if v, ok := configs[name]; ok {
 			return v
 		}
-		return s.topicDefault(topicDefinition(name)).value
+		return s.topicDefault(definition(topicSettings, name)).value
 	}
 	number := func(name string) int64 {
 		n, err := strconv.ParseInt(value(name), 10, 64)
@@ -127,24 +126,4 @@ func scale(value string, factor int64) string {
 		return "-1"
 	}
 	return strconv.FormatInt(n*factor, 10)
-}
-
-// topicNames lists the names of all topic settings.
-func topicNames() []string {
-	names := make([]string, len(topicSettings))
-	for i := range topicSettings {
-		names[i] = topicSettings[i].name
-	}
-	return names
-}
-
-// topicDefinition finds a row of the table, which is sorted by name.
-func topicDefinition(name string) *topicSetting {
-	i, ok := slices.BinarySearchFunc(topicSettings, name, func(t topicSetting, n string) int {
-		return strings.Compare(t.name, n)
-	})
-	if !ok {
-		return nil
-	}
-	return &topicSettings[i]
 }

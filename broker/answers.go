@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -53,7 +54,7 @@ func (c *call) tryReserve(n int64) error {
 	if err != nil || beyond == 0 {
 		return err
 	}
-	if !c.conn.b.answers.try(beyond) {
+	if answers := c.conn.b.answers; !answers.try(beyond) && !answers.tryPressed(beyond) {
 		return errNoRoom
 	}
 	c.slot.charged.Add(beyond)
@@ -91,6 +92,21 @@ func (c *conn) count(n, have int64) bool {
 	if c.pending.Add(n) <= freeAnswer && have == 0 {
 		return true // as nearly always; no lock is taken
 	}
+	lacks := c.countMore(have)
+	if lacks > 0 && c.b.answers.tryPressed(lacks) {
+		have += lacks
+		lacks = c.countMore(have) // more, if another answer came meanwhile
+	}
+	if lacks > 0 {
+		c.pending.Add(-n)
+		c.b.answers.release(have)
+	}
+	return lacks == 0
+}
+
+// countMore counts what is pending, for which have bytes are reserved, and returns
+// how many bytes there is no room for; then it has changed nothing.
+func (c *conn) countMore(have int64) (lacks int64) {
 	c.counted.Lock()
 	defer c.counted.Unlock()
 	more := max(0, c.pending.Load()-freeAnswer-c.counted.bytes)
@@ -98,16 +114,17 @@ func (c *conn) count(n, have int64) bool {
 		more = 0 // nobody wants it any more
 	}
 	if more > have && !c.b.answers.try(more-have) {
-		c.pending.Add(-n)
-		c.b.answers.release(have)
-		return false
+		return more - have
 	}
 	if have > more {
 		c.b.answers.release(have - more)
 	}
+	if more > 0 && c.counted.bytes == 0 {
+		c.progressed(time.Now())
+	}
 	c.counted.bytes += more
 	c.counted.any.Store(c.counted.bytes > 0)
-	return true
+	return 0
 }
 
 // uncount is called when n bytes of answers are written.

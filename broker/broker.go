@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirstream/weir/internal/group"
@@ -38,9 +39,10 @@ type Broker struct {
 	apis        *apiTable
 	sessions    *sessionCache // of fetches
 	metrics     *metrics
-	budget      *budget // of requests being read
-	decoding    *budget // of what decoding them may allocate
-	answers     *budget // of answers being made, and waiting to be written
+	budget      *budget      // of requests being read
+	decoding    *budget      // of what decoding them may allocate
+	answers     *budget      // of answers being made, and waiting to be written
+	looked      atomic.Int64 // when closeStalled looked at connections, ns
 	slots       slotPool
 
 	ctx      context.Context // of all connections; ends when Shutdown has no more time
@@ -73,11 +75,11 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		cfg: cfg, settings: settings, logger: cfg.Logger,
 		budget:   newBudget(settings.MaxInflightBytes),
 		decoding: newBudget(settings.MaxInflightBytes),
-		answers:  newBudget(answersTotal),
 		sessions: newSessionCache(settings.FetchSessions, cfg.Now, cfg.Random),
 		metrics:  newMetrics(),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	b.answers = b.newAnswers(answersTotal)
 	b.mu.conns = map[*conn]struct{}{}
 	b.mu.perIP = map[string]int{}
 	b.ctx, b.cancel = context.WithCancel(context.Background())

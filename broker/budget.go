@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // budget bounds the bytes that all connections together hold for something. It
@@ -10,6 +11,7 @@ import (
 // ones.
 type budget struct {
 	total int64
+	press func() // called, if there is one, once and each second while somebody waits
 	mu    struct {
 		sync.Mutex
 		used    int64
@@ -36,12 +38,23 @@ func (b *budget) acquire(ctx context.Context, n int64) error {
 	w := &budgetWaiter{n: n, granted: make(chan struct{})}
 	b.mu.waiting = append(b.mu.waiting, w)
 	b.mu.Unlock()
-	select {
-	case <-w.granted:
-		return nil
-	case <-ctx.Done():
-		b.giveUp(w)
-		return ctx.Err()
+	var again <-chan time.Time
+	if b.press != nil {
+		b.press()
+		t := time.NewTicker(lookAgain)
+		defer t.Stop()
+		again = t.C
+	}
+	for {
+		select {
+		case <-w.granted:
+			return nil
+		case <-ctx.Done():
+			b.giveUp(w)
+			return ctx.Err()
+		case <-again:
+			b.press()
+		}
 	}
 }
 
@@ -54,6 +67,16 @@ func (b *budget) try(n int64) bool {
 	}
 	b.mu.used += n
 	return true
+}
+
+// tryPressed is try for whom there was no room, after press. The caller holds no
+// lock.
+func (b *budget) tryPressed(n int64) bool {
+	if b.press == nil {
+		return false
+	}
+	b.press()
+	return b.try(n)
 }
 
 // giveUp takes a waiter out of the line, or gives back what it was just granted.

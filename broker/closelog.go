@@ -45,11 +45,11 @@ func (b *Broker) logClosed(c *conn, err error) {
 	b.metrics.closed(reason)
 	var netErr net.Error
 	if errors.Is(err, errIdle) || errors.As(err, &netErr) || errors.Is(err, errAcksZero) {
-		b.logger.Debug("connection closed", "host", c.host, "client", c.clientID, "error", err)
+		b.logger.Debug("connection closed", "host", c.host, "client", *c.clientID.Load(), "error", err)
 		return
 	}
-	if b.closes.first(c.host+c.clientID+reason, b.cfg.Now()) {
-		b.logger.Warn("connection closed", "host", c.host, "client", c.clientID, "error", err)
+	if b.closes.first(c.host+*c.clientID.Load()+reason, b.cfg.Now()) {
+		b.logger.Warn("connection closed", "host", c.host, "client", *c.clientID.Load(), "error", err)
 	}
 }
 
@@ -65,7 +65,7 @@ func closeReason(err error) string {
 		return "size"
 	case errors.Is(err, errIdle):
 		return "idle"
-	case errors.Is(err, errSlow):
+	case errors.Is(err, errSlow), errors.Is(err, errStalled):
 		return "slow"
 	case errors.Is(err, errBusy), errors.Is(err, errNoRoom):
 		return "memory"
@@ -93,6 +93,6 @@ var errPanicked = errors.New("panic while a request was served")
 func (b *Broker) panicked(c *conn, p any, stack []byte) error {
 	b.metrics.panics.Inc()
 	b.logger.Error("panic while a request was served; this is a defect, please report it",
-		"host", c.host, "client", c.clientID, "panic", fmt.Sprint(p), "stack", string(stack))
+		"host", c.host, "client", *c.clientID.Load(), "panic", fmt.Sprint(p), "stack", string(stack))
 	return fmt.Errorf("%w: %v", errPanicked, p)
 }

@@ -38,8 +38,8 @@ type conn struct {
 	net       net.Conn
 	ctx       context.Context // ends when the connection is of no more use
 	cancel    context.CancelFunc
-	host      string // of the client, as Kafka prints it
-	clientID  string // of the last request; spares a string for each
+	host      string                 // of the client, as Kafka prints it
+	clientID  atomic.Pointer[string] // of the last request; spares a string for each
 	advertise endpoint
 	frames    frameReader
 	commit    [1]storage.Append // of the Produce request being served
@@ -47,6 +47,7 @@ type conn struct {
 	hurry     chan struct{} // closed: write what is ready, wait for nobody
 	pending   atomic.Int64  // bytes of answers not yet written
 	drained   chan struct{} // has a token when pending went down
+	progress  atomic.Int64  // when the client last took something, ns; kept while counted.any
 	counted   struct {
 		sync.Mutex
 		bytes  int64 // of pending, counted in the broker's budget of answers
@@ -62,6 +63,7 @@ func newConn(b *Broker, nc net.Conn, advertise endpoint) *conn {
 		hurry:   make(chan struct{}),
 		drained: make(chan struct{}, 1),
 	}
+	c.clientID.Store(new(string))
 	c.ctx, c.cancel = context.WithCancel(b.ctx)
 	context.AfterFunc(c.ctx, func() { nc.Close() }) // wakes who is stuck in it
 	c.frames = frameReader{src: nc, budget: b.budget, max: b.settings.MaxRequestBytes, idle: b.settings.MaxIdle, stop: b.stopping}
@@ -148,8 +150,9 @@ func (c *conn) serve(frame []byte) error {
 	if r.bad {
 		return fmt.Errorf("%w: header", errUndecodable)
 	}
-	if string(h.clientID) != c.clientID {
-		c.clientID = string(h.clientID)
+	if string(h.clientID) != *c.clientID.Load() {
+		id := string(h.clientID)
+		c.clientID.Store(&id)
 	}
 	a := c.b.apis.find(h.key, h.version)
 	if a == nil && h.key == kmsg.ApiVersions.Int16() {
@@ -185,7 +188,7 @@ func (c *conn) newSlot(h header, a *api) *slot {
 	s := c.b.slots.get()
 	s.api, s.start = a, time.Now()
 	s.call = call{
-		ctx: c.ctx, key: h.key, version: h.version, clientID: c.clientID, host: c.host,
+		ctx: c.ctx, key: h.key, version: h.version, clientID: *c.clientID.Load(), host: c.host,
 		correlation: h.correlation, conn: c, slot: s,
 	}
 	return s

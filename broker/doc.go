@@ -30,7 +30,8 @@
 //     grows with the bytes that arrived. Decoding: what it may allocate, until the
 //     request is answered or, if it waits for a shard, is done there. Answers: a large
 //     one is counted before it is made, and what is not read yet counts beyond
-//     freeAnswer of each connection; who finds no room is refused or closed. Members
+//     freeAnswer of each connection; who finds no room is refused or closed, and
+//     who holds some and reads nothing goes first. Members
 //     of groups: what they sent is counted in the coordinator. Nothing that a request
 //     names twice is answered twice. A connection stops reading at maxPending bytes of
 //     answers or maxInflight requests; a Fetch has one chunk in memory at a time.

@@ -229,9 +229,21 @@ func (w *answerWriter) wrote() {
 	}
 }
 
-// send writes to the socket. A client that takes nothing for about as long as it
-// might be idle is given up.
+// send writes to the socket, in pieces if others may wait for the memory that the
+// answers hold: who takes them is not stalled.
 func (w *answerWriter) send(p []byte) error {
+	for len(p) > pieceBytes && w.c.counted.any.Load() {
+		if err := w.sendPiece(p[:pieceBytes]); err != nil {
+			return err
+		}
+		p = p[pieceBytes:]
+	}
+	return w.sendPiece(p)
+}
+
+// sendPiece writes to the socket. A client that takes nothing for about as long as
+// it might be idle is given up.
+func (w *answerWriter) sendPiece(p []byte) error {
 	now, idle := time.Now(), w.c.b.settings.MaxIdle
 	if w.deadline.Sub(now) < idle/2 {
 		w.deadline = now.Add(idle)
@@ -243,5 +255,8 @@ func (w *answerWriter) send(p []byte) error {
 		}
 	}
 	_, err := w.c.net.Write(p)
+	if w.c.counted.any.Load() {
+		w.c.progressed(time.Now())
+	}
 	return err
 }

@@ -1,0 +1,144 @@
+package broker
+
+import (
+	"context"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// leaveUnread has four clients ask for answers that they do not read, behind what
+// before asks for, and then leaves the budget no room for another one.
+func leaveUnread(t *testing.T, b *Broker, before []byte) {
+	t.Helper()
+	mustCreate(t, b, 1000)
+	for range 4 {
+		c := dialInBubble(t, b)
+		go func() {
+			if _, err := c.Write(before); err != nil {
+				return
+			}
+			for range 3 {
+				if _, err := c.Write(aboutT()); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	synctest.Wait()
+	used := b.answers.inUse()
+	if used < 256<<10 {
+		t.Fatalf("%d bytes are counted", used)
+	}
+	b.answers.mu.Lock()
+	b.answers.total = used + 100<<10
+	b.answers.mu.Unlock()
+}
+
+// wantAnswer asks for a large answer and tells how long it took.
+func wantAnswer(t *testing.T, b *Broker) time.Duration {
+	t.Helper()
+	c := dialInBubble(t, b)
+	defer c.Close()
+	begun := time.Now()
+	mustWrite(t, c, aboutT())
+	if resp := decodeAnswer(t, c, kmsg.NewPtrMetadataResponse(), 7); len(resp.Topics[0].Partitions) != 1000 {
+		t.Error("not the answer")
+	}
+	return time.Since(begun)
+}
+
+// TestStalledReadersGoWhenOthersWait, however long they may be idle: clients that
+// read nothing kept all others from large answers for connections.max.idle.ms.
+func TestStalledReadersGoWhenOthersWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := openForTest(t)
+		leaveUnread(t, b, nil)
+		if took := wantAnswer(t, b); took < stallAfter || took > stallAfter+lookAgain {
+			t.Errorf("an answer after %v", took)
+		}
+		synctest.Wait()
+		if n := b.answers.inUse(); n != 0 {
+			t.Errorf("%d bytes are counted", n)
+		}
+		if took := wantAnswer(t, b); took != 0 {
+			t.Errorf("the next answer after %v", took)
+		}
+	})
+}
+
+// TestAnswersBehindALongPoll are kept by nobody when others wait: 64 clients with
+// 4 MiB each could have held the budget for 24 days.
+func TestAnswersBehindALongPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := openForTest(t)
+		made, _, err := b.metadata.create(context.Background(), "polled", 1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		poll := sessionRequest(12, made.ID, finalEpoch)
+		poll.Topics[0].Topic, poll.MinBytes, poll.MaxWaitMillis = "polled", 1, math.MaxInt32
+		leaveUnread(t, b, encode(poll, 1))
+		time.Sleep(time.Minute) // nobody minds
+		if n := openConns(b); n != 4 {
+			t.Fatalf("%d connections are left when nobody waits", n)
+		}
+		if took := wantAnswer(t, b); took != 0 {
+			t.Errorf("an answer after %v", took)
+		}
+	})
+}
+
+// TestSlowIsNotStalled: who takes 20 KiB of a large answer each second keeps its
+// connection, though the answer takes longer than stallAfter.
+func TestSlowIsNotStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := openForTest(t)
+		mustCreate(t, b, 8000)
+		slow := dialInBubble(t, b)
+		defer slow.Close()
+		mustWrite(t, slow, aboutT())
+		synctest.Wait()
+		for range 12 {
+			time.Sleep(time.Second)
+			b.closeStalled()
+			if _, err := io.ReadFull(slow, make([]byte, 20<<10)); err != nil {
+				t.Fatalf("a slow client: %v", err)
+			}
+		}
+	})
+}
+
+// TestClientNamesItselfAnew while others tell why its connection is closed; the race
+// detector minds if the name can be torn.
+func TestClientNamesItselfAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := openForTest(t)
+		nc := dialInBubble(t, b)
+		b.mu.Lock()
+		c := slices.Collect(maps.Keys(b.mu.conns))[0]
+		b.mu.Unlock()
+		var told sync.WaitGroup
+		told.Go(func() {
+			for range 100 {
+				b.logClosed(c, errStalled)
+			}
+		})
+		for _, name := range []string{"a", "bb", "ccc"} {
+			mustWrite(t, nc, kmsg.NewRequestFormatter(kmsg.FormatterClientID(name)).AppendRequest(nil, kmsg.NewPtrApiVersionsRequest(), 1))
+			readAnswer(t, nc)
+		}
+		told.Wait()
+		if got := *c.clientID.Load(); got != "ccc" {
+			t.Errorf("the client is called %q", got)
+		}
+		nc.Close()
+	})
+}

@@ -92,12 +92,17 @@ func (a *app) backup(ctx context.Context, name string, source func(context.Conte
 	if err := os.Rename(part, name); err != nil {
 		return err
 	}
+	syncDirOf(name)
+	a.notef("%s: %d bytes", name, info.Size())
+	return nil
+}
+
+// syncDirOf keeps the name of a new file through a power cut, where that can be done.
+func syncDirOf(name string) {
 	if dir, err := os.Open(filepath.Dir(name)); err == nil {
 		_ = dir.Sync() // a directory cannot be synced everywhere
 		_ = dir.Close()
 	}
-	a.notef("%s: %d bytes", name, info.Size())
-	return nil
 }
 
 // archive tells what ended a source: an interruption, the place where the archive

@@ -124,6 +124,14 @@ func orNil(s string) any {
 	return s
 }
 
+// pointed is what a pointer points to, unknown when it is nil.
+func pointed[T any](p *T) any {
+	if p == nil {
+		return nil
+	}
+	return *p
+}
+
 // lagRow is where a group stands in one partition.
 type lagRow struct {
 	mark

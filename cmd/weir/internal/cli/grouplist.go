@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -83,9 +82,7 @@ func (a *app) listGroups(cmd *cobra.Command, states, types []string) error {
 		}
 		resp := shard.Resp.(*kmsg.ListGroupsResponse)
 		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-			var kafka *kerr.Error
-			errors.As(err, &kafka)
-			return fmt.Errorf("list groups: %w", &shortError{kafka})
+			return fmt.Errorf("list groups: %w", named(err))
 		}
 		for _, g := range resp.Groups {
 			groups = append(groups, row{g, shard.Meta.NodeID})
@@ -95,12 +92,14 @@ func (a *app) listGroups(cmd *cobra.Command, states, types []string) error {
 	list := newListing("GroupList", column{name: "group"}, column{name: "state"}, column{name: "type"},
 		column{name: "protocol_type"}, column{name: "coordinator", wide: true})
 	for _, g := range groups {
-		told := func(filter []string, v string) bool {
-			return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, v) })
-		}
-		if told(states, g.GroupState) && told(types, g.GroupType) {
+		if passes(states, g.GroupState) && passes(types, g.GroupType) {
 			list.add(nil, g.Group, g.GroupState, strings.ToLower(g.GroupType), g.ProtocolType, g.coordinator)
 		}
 	}
 	return a.print(list)
+}
+
+// passes is whether a filter lets a word pass; one without words lets all.
+func passes(filter []string, word string) bool {
+	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, word) })
 }

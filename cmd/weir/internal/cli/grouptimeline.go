@@ -93,18 +93,8 @@ func timelineListing(events []timelineEvent) *listing {
 		column{name: "client_id"}, column{name: "instance_id", wide: true}, column{name: "member", wide: true}, column{name: "host", wide: true},
 		column{name: "duration_ms"}, column{name: "moved"}, column{name: "reason"})
 	for _, e := range events {
-		var took, moved, members any
-		if e.DurationMS != nil {
-			took = *e.DurationMS
-		}
-		if e.Moved != nil {
-			moved = *e.Moved
-		}
-		if e.Members != nil {
-			members = *e.Members
-		}
-		list.add(nil, e.Time.UTC().Format("2006-01-02T15:04:05.000Z"), e.Kind, e.Generation, members, orNil(e.ClientID), orNil(e.InstanceID),
-			orNil(e.MemberID), orNil(e.ClientHost), took, moved, orNil(e.Reason))
+		list.add(nil, e.Time.UTC().Format("2006-01-02T15:04:05.000Z"), e.Kind, e.Generation, pointed(e.Members), orNil(e.ClientID), orNil(e.InstanceID),
+			orNil(e.MemberID), orNil(e.ClientHost), pointed(e.DurationMS), pointed(e.Moved), orNil(e.Reason))
 	}
 	return list
 }

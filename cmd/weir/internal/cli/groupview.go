@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,14 +50,7 @@ func (g *groupView) who() string {
 			names = append(names, fmt.Sprintf("and %d more", len(g.members)-most))
 			break
 		}
-		name := m.client
-		if m.instance != "" {
-			name = m.instance
-		}
-		if name == "" {
-			name = m.id
-		}
-		names = append(names, fmt.Sprintf("%q at %s", name, strings.TrimPrefix(m.host, "/")))
+		names = append(names, fmt.Sprintf("%q at %s", cmp.Or(m.instance, m.client, m.id), strings.TrimPrefix(m.host, "/")))
 	}
 	return strings.Join(names, ", ")
 }
@@ -135,9 +129,7 @@ func classicView(g kadm.DescribedGroup) *groupView {
 		member := memberView{id: m.MemberID, instance: deref(m.InstanceID), client: m.ClientID, host: m.ClientHost, kind: "classic"}
 		if join, ok := m.Join.AsConsumer(); ok {
 			member.topics = slices.Sorted(slices.Values(join.Topics))
-			if join.Rack != nil {
-				member.rack = *join.Rack
-			}
+			member.rack = deref(join.Rack)
 		}
 		if assigned, ok := m.Assigned.AsConsumer(); ok {
 			member.assigned = kadm.TopicsSet{}

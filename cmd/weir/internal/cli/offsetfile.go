@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -246,9 +245,6 @@ func writeUndo(name string, file offsetFile) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(name))
 	}
-	if dir, err := os.Open(filepath.Dir(name)); err == nil {
-		_ = dir.Sync() // a directory cannot be synced everywhere
-		_ = dir.Close()
-	}
+	syncDirOf(name)
 	return nil
 }

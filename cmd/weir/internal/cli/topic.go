@@ -166,11 +166,7 @@ func (a *app) describeConfigs(ctx context.Context, client *kadm.Client, topics k
 				list.add(reason(r.Err, r.ErrMessage), r.Name, nil, nil, nil)
 			}
 			for _, c := range r.Configs {
-				var value any
-				if c.Value != nil {
-					value = *c.Value
-				}
-				list.add(nil, r.Name, c.Key, value, strings.ToLower(c.Source.String()))
+				list.add(nil, r.Name, c.Key, pointed(c.Value), strings.ToLower(c.Source.String()))
 			}
 		}
 	}

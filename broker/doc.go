@@ -42,7 +42,7 @@
 //
 // Config, Broker and its methods are for any goroutine. start owns two goroutines
 // per connection: Shutdown waits for both. The metadata store owns those that
-// remove deleted topics or records; the coordinator owns its shards, retention the
+// remove deleted topics or records, or alter settings; the coordinator owns its shards, retention the
 // one that looks for what topics need not keep. Serve runs on its caller's
 // goroutine.
 //
@@ -58,6 +58,6 @@
 //
 // # Left out on purpose
 //
-// Replication. Transactions, quotas, ACLs, TLS and SASL, and compaction come
-// later; what is not served is not advertised.
+// Replication. Transactions, quotas, ACLs, TLS and SASL come later; what is not
+// served is not advertised.
 package broker

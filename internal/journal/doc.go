@@ -25,8 +25,10 @@
 //     with the place. Otherwise it is torn, and the journal ends before it.
 //  4. Start syncs what Replay accepted. After a killed process the frames may
 //     stand in the page cache only, and the next frames would call them synced.
-//  5. A file's header and name are durable before a frame goes into it. Frames
-//     do not span files; a file may end early.
+//  5. A file's header and name are durable before a frame goes into it, and so,
+//     where frames are synced, is its number in the file newest: that the newest
+//     file is gone would otherwise look like the journal's end (CheckNewest).
+//     Frames do not span files; a file may end early.
 //  6. Of an LSN, partitions learn that it is durable (Notifier) before those
 //     who wait for it, and both in LSN order.
 //  7. After the first failed write, sync, create or rename nothing is written

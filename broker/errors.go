@@ -39,6 +39,7 @@ var codes = []struct {
 	{storage.ErrCoordinatorFenced, kerr.TransactionCoordinatorFenced.Code},
 	{storage.ErrNoSpace, kerr.KafkaStorageError.Code},
 	{storage.ErrNoDescriptor, kerr.KafkaStorageError.Code},
+	{storage.ErrHeld, kerr.KafkaStorageError.Code},
 	{storage.ErrStorage, kerr.KafkaStorageError.Code},
 	{storage.ErrOffsetOutOfRange, kerr.OffsetOutOfRange.Code},
 	{storage.ErrDeleted, kerr.UnknownTopicOrPartition.Code},

@@ -72,7 +72,8 @@ func TestRetentionBesideADamagedLog(t *testing.T) {
 }
 
 // TestDeleteRecordsOfADamagedLog: the start moves, though the damaged segment
-// cannot be sealed, and those that are asked for with it move too.
+// cannot be sealed, and those that are asked for with it move too. Then appends go
+// on.
 func TestDeleteRecordsOfADamagedLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := startDamaged(t)
@@ -94,6 +95,21 @@ func TestDeleteRecordsOfADamagedLog(t *testing.T) {
 		c := dialBubble(t, b)
 		if p := fetched(ask[*kmsg.FetchResponse](c, fetchRequest(11, "log", 0, 0))); p.ErrorCode != kerr.OffsetOutOfRange.Code {
 			t.Errorf("what was deleted: code %d", p.ErrorCode)
+		}
+		// The first append replaces the damaged segment; its producer tries again.
+		send := func() kmsg.ProduceResponseTopicPartition {
+			return produced(ask[*kmsg.ProduceResponse](c, produceRequest(9, -1, "log", 0, records(1))))
+		}
+		if p := send(); p.ErrorCode != kerr.KafkaStorageError.Code {
+			t.Errorf("first append: code %d", p.ErrorCode)
+		}
+		synctest.Wait()
+		if p := send(); p.ErrorCode != 0 || p.BaseOffset != 1 {
+			t.Errorf("second append: code %d, offset %d", p.ErrorCode, p.BaseOffset)
+		}
+		b.Kill()
+		if p := fetched(ask[*kmsg.FetchResponse](dialBubble(t, b), fetchRequest(11, "log", 0, 1))); p.ErrorCode != 0 || len(p.RecordBatches) == 0 {
+			t.Errorf("after a kill: code %d, %d bytes", p.ErrorCode, len(p.RecordBatches))
 		}
 	})
 }

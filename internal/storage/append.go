@@ -63,16 +63,21 @@ func (p *Partition) prepare(a *Append) error {
 // place finds the segment for the staged bytes, rolling to a new one if they
 // do not fit. mu is held.
 func (p *Partition) place() error {
+	if p.heldUntil > 0 {
+		if err := p.held(); err != nil {
+			return err
+		}
+	}
 	g := &p.staged
 	n := int64(len(g.batches))
 	seg := p.active()
 	if seg != nil {
+		if err := seg.ensure(); err != nil {
+			return p.replace(err)
+		}
 		size := seg.size.Load()
 		fits := size+n <= p.topic.rules().segmentBytes && g.next-seg.base <= math.MaxInt32
 		if size == 0 || fits && !p.overdue(seg) {
-			if err := seg.ensure(); err != nil {
-				return err
-			}
 			if p.cutBack {
 				if err := seg.log.truncate(size); err != nil {
 					return err

@@ -40,3 +40,42 @@ func (e *Extent) spoilt(err error) error {
 	}
 	return err
 }
+
+// replace is called when the active segment cannot be appended to, because of err.
+// If that is damage, and all records of the log were deleted, another segment takes
+// its place, and nothing damaged is left. Appends are held until a checkpoint that
+// does not list the damaged one is durable: the next start would redo them upon it.
+// mu is held; what is staged stands at the end of the log.
+func (p *Partition) replace(err error) error {
+	p.state.Lock()
+	start, end := p.state.start, p.state.end
+	p.state.Unlock()
+	if corrupt := (*CorruptError)(nil); !errors.As(err, &corrupt) || start < end || p.store.found != nil {
+		return err
+	}
+	if _, err := p.roll(nil); err != nil {
+		return err
+	}
+	p.cutBack = false
+	p.drop(start)
+	p.store.cfg.Logger.Warn("a damaged segment is replaced: all its records were deleted", "topic", p.topic.name, "partition", p.number, "offset", end, "error", err)
+	p.heldUntil = p.store.discards.next()
+	return p.hold()
+}
+
+// held refuses an append until the checkpoint that heldUntil names is durable. mu
+// is held.
+func (p *Partition) held() error {
+	if p.store.discards.isCovered(p.heldUntil) {
+		p.heldUntil = 0
+		return nil
+	}
+	return p.hold()
+}
+
+// hold refuses an append, and asks for the checkpoint that it waits for.
+func (p *Partition) hold() error {
+	p.store.discards.wanted.Store(true)
+	p.store.askCheckpoint()
+	return ErrHeld
+}

@@ -188,8 +188,8 @@ func (s *Store) undo(list []*Append, err error) error {
 }
 
 // segmentError turns a failed segment write into what Commit returns: a full
-// disk and a lack of file descriptors refuse this append, a damaged log those to its partition, anything else
-// ends the store.
+// disk and a lack of file descriptors refuse this append, a damaged log those to
+// its partition until its records are deleted, anything else ends the store.
 func (s *Store) segmentError(p *Partition, err error) error {
 	err = fmt.Errorf("append %s-%d: %w", p.topic.name, p.number, err)
 	if noSpace(err) {
@@ -199,7 +199,7 @@ func (s *Store) segmentError(p *Partition, err error) error {
 	if noDescriptor(err) {
 		return fmt.Errorf("%w: %w", ErrNoDescriptor, err)
 	}
-	if corrupt := (*CorruptError)(nil); errors.As(err, &corrupt) {
+	if corrupt := (*CorruptError)(nil); errors.As(err, &corrupt) || errors.Is(err, ErrHeld) {
 		return err
 	}
 	return s.fail(err)

@@ -54,7 +54,8 @@
 //     and refuses all appends from then on. A full disk is no failure: appends
 //     stop before the journal's next file would not fit, the reserve is given back
 //     for it, and if that is not enough the frames wait for room. A damaged log
-//     refuses its own appends and reads only.
+//     refuses its own appends and reads only; appends go on when all its records
+//     were deleted.
 //  10. No length read from a file leads to an allocation before as many bytes
 //     have been seen to be there.
 //

@@ -42,6 +42,8 @@ type Partition struct {
 	record  []byte           // the partition's part of the last checkpoint
 	changed atomic.Bool      // record is old
 	cleaner cleanerState
+	// heldUntil is the checkpoint that must be durable before appends go on; 0: none.
+	heldUntil uint64
 
 	state struct {
 		sync.Mutex

@@ -38,8 +38,8 @@ func (p *Partition) SetStart(offset int64) (dropped int64, err error) {
 	}
 	if offset == end {
 		// All records go: with a new active segment all bytes can go, too. A
-		// damaged one cannot be sealed; then its bytes stay, but the start moves,
-		// since it was told to.
+		// damaged one cannot be sealed; then its bytes stay until the next append,
+		// but the start moves, since it was told to.
 		corrupt := (*CorruptError)(nil)
 		if err := p.rollAtEnd(); err != nil && !errors.As(err, &corrupt) {
 			return 0, err

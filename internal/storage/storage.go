@@ -122,6 +122,9 @@ var (
 	// ErrNoDescriptor refuses an append because the process has too many files
 	// open. Retriable; nothing was appended.
 	ErrNoDescriptor = errors.New("no file descriptor left for appends")
+	// ErrHeld refuses an append until the next checkpoint is durable, because a
+	// damaged segment has just left the log. Retriable; nothing was appended.
+	ErrHeld = errors.New("appends wait for a checkpoint without a damaged segment")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("storage closed")
 	// ErrDeleted is returned for a partition whose topic was deleted.

@@ -157,23 +157,26 @@ func (p *pass) write(ctx context.Context, seg *segment) error {
 	return p.spend(ctx, n)
 }
 
+// newHorizon is until when tombstones and markers stay that are found now.
+func (p *pass) newHorizon() int64 {
+	return p.now + min(p.p.topic.rules().clean.DeleteRetentionMillis, math.MaxInt64/2)
+}
+
 // keep returns what stays of a batch: nil if nothing does. It is valid until the
 // next call.
 func (p *pass) keep(b batch.Batch) (batch.Batch, error) {
-	switch {
-	case b.Control():
+	if b.Control() {
 		return p.keepMarker(b)
-	case b.BaseOffset() >= p.until:
-		p.outcomes.follow(b)
-		return b, nil
 	}
 	p.outcomes.follow(b)
+	if b.BaseOffset() >= p.until {
+		return b, nil
+	}
 	aborted, err := p.isAborted(b)
 	if err != nil {
 		return nil, err
 	}
 	horizon, has := b.DeleteHorizon()
-	set := p.now + min(p.p.topic.rules().clean.DeleteRetentionMillis, math.MaxInt64/2)
 	stays := func(e batch.Entry) bool {
 		switch {
 		case aborted:
@@ -187,7 +190,7 @@ func (p *pass) keep(b batch.Batch) (batch.Batch, error) {
 		}
 		return !e.Tombstone || !has || p.now < horizon
 	}
-	kept, err := p.rewriter.Rewrite(b, maxRecords, set, stays)
+	kept, err := p.rewriter.Rewrite(b, maxRecords, p.newHorizon(), stays)
 	if err != nil {
 		return b, nil // noteKeys told it
 	}

@@ -1,10 +1,6 @@
 package storage
 
-import (
-	"math"
-
-	"github.com/weirstream/weir/internal/batch"
-)
+import "github.com/weirstream/weir/internal/batch"
 
 // outcomeSpan is for how many offsets the cleaner asks at once which transactions
 // were aborted.
@@ -44,9 +40,9 @@ func (p *pass) isAborted(b batch.Batch) (bool, error) {
 	return false, nil
 }
 
-// follow notes what the second walk meets, in the order of the offsets.
+// follow notes the records that the second walk meets, in the order of the offsets.
 func (o *outcomes) follow(b batch.Batch) {
-	if b.Transactional() && !b.Control() {
+	if b.Transactional() {
 		if o.seen == nil {
 			o.seen = map[int64]bool{}
 		}
@@ -82,7 +78,7 @@ func (p *pass) keepMarker(b batch.Batch) (batch.Batch, error) {
 		}
 		return nil, nil
 	}
-	return p.rewriter.SetHorizon(b, maxRecords, p.now+min(p.p.topic.rules().clean.DeleteRetentionMillis, math.MaxInt64/2))
+	return p.rewriter.SetHorizon(b, maxRecords, p.newHorizon())
 }
 
 // copyTxns gives a copied segment the transaction index of those that it replaces,

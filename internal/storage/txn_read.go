@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -57,7 +58,7 @@ func (p *Partition) aborted(from, to int64) (list []AbortedTxn, err error) {
 			break
 		}
 	}
-	slices.SortFunc(list, func(a, b AbortedTxn) int { return int(a.FirstOffset - b.FirstOffset) })
+	slices.SortFunc(list, func(a, b AbortedTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
 	return list, nil
 }
 

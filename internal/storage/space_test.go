@@ -92,14 +92,7 @@ func TestRule9StartOnAFullDisk(t *testing.T) {
 		high := p.Offsets().High
 		clone := killed(mem)
 		mustClose(t, s)
-		u, _ := clone.Usage("data")
-		f, err := clone.Create("other data")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(f.Preallocate(0, u.Free), f.Close()); err != nil {
-			t.Fatal(err)
-		}
+		fillDisk(t, clone)
 		cfg.FS = clone
 		s = mustOpen(t, cfg, orders)
 		if got := s.Partition(ordersID, 0).Offsets(); got.High != high {
@@ -135,14 +128,7 @@ func redoOnAFullDisk(t *testing.T, seed uint64) {
 	high := p.Offsets().High
 	clone := powerCut(mem, seed)
 	mustClose(t, s)
-	u, _ := clone.Usage("data")
-	f, err := clone.Create("other data")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(f.Preallocate(0, u.Free), f.Close()); err != nil {
-		t.Fatal(err)
-	}
+	fillDisk(t, clone)
 	cfg.FS = clone
 	s = mustOpen(t, cfg, orders)
 	if got := s.Partition(ordersID, 0).Offsets(); got.High != high {
@@ -240,4 +226,17 @@ func TestRule9JournalWithoutRoom(t *testing.T) {
 		}
 		mustClose(t, s)
 	})
+}
+
+// fillDisk gives all space that is left to files of somebody else.
+func fillDisk(t *testing.T, fs *vfs.Mem) {
+	t.Helper()
+	u, _ := fs.Usage("data")
+	f, err := fs.Create("other data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Preallocate(0, u.Free), f.Close()); err != nil {
+		t.Fatal(err)
+	}
 }

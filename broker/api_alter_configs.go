@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/weirstream/weir/internal/group"
 	"github.com/weirstream/weir/internal/meta"
 	"github.com/weirstream/weir/internal/storage"
 )
@@ -214,15 +215,12 @@ func (b *Broker) alterTopic(c *call, a *alteration, validateOnly bool) (*meta.To
 	})
 }
 
-// maxGroupID is the longest id of a group, in bytes.
-const maxGroupID = 1024
-
 func checkGroupResource(id string) error {
 	switch {
 	case id == "":
 		return refuse(kerr.InvalidRequest, "there are no default settings of groups; set the broker's, group.consumer.*")
-	case len(id) > maxGroupID:
-		return refuse(kerr.InvalidRequest, fmt.Sprintf("the id of the group has %d bytes, at most %d are allowed", len(id), maxGroupID))
+	case len(id) > group.MaxID:
+		return refuse(kerr.InvalidRequest, fmt.Sprintf("the id of the group has %d bytes, at most %d are allowed", len(id), group.MaxID))
 	}
 	return nil
 }

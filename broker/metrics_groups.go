@@ -22,8 +22,8 @@ type groupMetrics struct {
 // groupKinds are told also while there is no such group.
 var groupKinds = []group.Kind{
 	{State: group.Empty}, {State: group.PreparingRebalance}, {State: group.CompletingRebalance}, {State: group.Stable},
-	{State: group.Empty, Consumer: true}, {State: "Assigning", Consumer: true},
-	{State: "Reconciling", Consumer: true}, {State: group.Stable, Consumer: true},
+	{State: group.Empty, Consumer: true}, {State: group.Assigning, Consumer: true},
+	{State: group.Reconciling, Consumer: true}, {State: group.Stable, Consumer: true},
 }
 
 // groupsWait bounds how long the shards are waited for. Those that are busy for

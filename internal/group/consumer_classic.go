@@ -55,7 +55,7 @@ func (c *Core) mayJoinConsumers(g *group, j *join) int16 {
 	supported := slices.ContainsFunc(j.protocols, func(p protocol) bool { return cg.support(p.name) == classic })
 	old := cg.members[req.MemberID]
 	switch {
-	case len(cg.members) >= c.cfg.Consumer.MaxSize && !known, len(req.MemberID) > maxID:
+	case len(cg.members) >= c.cfg.Consumer.MaxSize && !known, len(req.MemberID) > MaxID:
 		return groupMaxSizeReached
 	case req.ProtocolType != consumerProtocol || !supported:
 		return inconsistentGroupProtocol

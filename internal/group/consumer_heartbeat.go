@@ -63,12 +63,12 @@ func (c *Core) checkHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) *refusal 
 	case req.RebalanceTimeoutMillis < -1:
 		return invalid("RebalanceTimeoutMs is invalid.")
 	}
-	if len(req.Group) > maxID {
-		return refuse(invalidGroupID, "GroupId is longer than %d bytes.", maxID)
+	if len(req.Group) > MaxID {
+		return refuse(invalidGroupID, "GroupId is longer than %d bytes.", MaxID)
 	}
 	for _, s := range []*string{&req.MemberID, req.InstanceID, req.RackID} {
-		if s != nil && len(*s) > maxID {
-			return refuse(invalidRequest, "An id is longer than %d bytes.", maxID)
+		if s != nil && len(*s) > MaxID {
+			return refuse(invalidRequest, "An id is longer than %d bytes.", MaxID)
 		}
 	}
 	if a := req.ServerAssignor; a != nil && !slices.Contains(c.cfg.Consumer.Assignors, *a) {

@@ -104,7 +104,7 @@ func TestConsumerLimits(t *testing.T) {
 		regex  string
 		want   int16
 	}{
-		{"a long id", strings.Repeat("i", maxID+1), 1, "", invalidRequest},
+		{"a long id", strings.Repeat("i", MaxID+1), 1, "", invalidRequest},
 		{"a long expression", "m", 1, strings.Repeat("a", maxRegex+1), invalidRegularExpression},
 		{"a large expression", "m", 1, "((a{50}){10}){10}", invalidRegularExpression},
 		{"many topics", "m", 1000, "", groupMaxSizeReached},

@@ -27,7 +27,7 @@ func (c *Core) Join(now time.Time, tok Token, from Client, req *kmsg.JoinGroupRe
 	j := &join{parked{tok, req.Version}, now, from, req, protocolsOf(req)}
 	session := time.Duration(req.SessionTimeoutMillis) * time.Millisecond
 	switch {
-	case req.Group == "" || len(req.Group) > maxID:
+	case req.Group == "" || len(req.Group) > MaxID:
 		c.refuseJoin(j, req.MemberID, invalidGroupID)
 		return
 	case tooLong(req):
@@ -69,7 +69,7 @@ func (c *Core) Join(now time.Time, tok Token, from Client, req *kmsg.JoinGroupRe
 // tooLong tells whether a string of the request does not fit a record: the
 // compact strings of v6 and later can be longer than the log's.
 func tooLong(req *kmsg.JoinGroupRequest) bool {
-	long := len(req.ProtocolType) > maxString || req.InstanceID != nil && len(*req.InstanceID) > maxID
+	long := len(req.ProtocolType) > maxString || req.InstanceID != nil && len(*req.InstanceID) > MaxID
 	for _, p := range req.Protocols {
 		long = long || len(p.Name) > maxString
 	}

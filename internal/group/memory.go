@@ -14,9 +14,9 @@ import (
 const (
 	memberBytes   = 512 // about what a member or a pending id takes besides what it sent
 	protocolBytes = 64
-	// maxID is the longest id of a group or of an instance, in bytes. Both are in
+	// MaxID is the longest id of a group or of an instance, in bytes. Both are in
 	// the log again and again.
-	maxID = 1024
+	MaxID = 1024
 	// maxPrefix is how much of a client's id or instance goes into a member id.
 	maxPrefix = 255
 )

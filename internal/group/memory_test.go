@@ -97,7 +97,7 @@ func TestPendingIDsAreCounted(t *testing.T) {
 // a member's id that clients choose is cut between characters.
 func TestLongIDs(t *testing.T) {
 	c := New(Config{NewMemberID: numbered()})
-	long := strings.Repeat("g", maxID+1)
+	long := strings.Repeat("g", MaxID+1)
 	if code, _ := joinNow(c, time.UnixMilli(0), long, "", 1); code != invalidGroupID {
 		t.Errorf("join: code %d", code)
 	}

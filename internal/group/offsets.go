@@ -126,7 +126,7 @@ func (c *Core) commitTo(req *kmsg.OffsetCommitRequest) (*group, int16) {
 	g := c.groups[req.Group]
 	if g == nil {
 		switch {
-		case len(req.Group) > maxID:
+		case len(req.Group) > MaxID:
 			return nil, invalidGroupID
 		case req.Generation >= 0 && req.Version >= 9:
 			return nil, groupIDNotFound

@@ -84,6 +84,7 @@
 // # Layout
 //
 //	Dir/lock                            held while open
+//	Dir/unfinished                      as long as a restore or a salvage fills Dir
 //	Dir/format                          "weir data 1"
 //	Dir/checkpoint                      replaced as a whole
 //	Dir/ballast                         the reserve against a full disk

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,11 +17,10 @@ import (
 )
 
 // The oracle of compaction: a workload of records with few keys, tombstones,
-// idempotent producers, transactions of which half are aborted, and cleanings, with a clone of the file system after every
-// operation. Each clone is recovered and compared with what was appended: offsets
-// ascend, every record is the one that was appended at its offset, the newest
-// record of each key that was not aborted is there, unless it is a tombstone that was old enough, and
-// then no older record of its key is.
+// idempotent producers, transactions of several batches that overlap and of which
+// half are aborted, and cleanings, with a clone of the file system after every
+// operation. Each clone is recovered and compared with the model in
+// clean_model_test.go.
 
 // cleanRun is one workload.
 type cleanRun struct {
@@ -32,18 +32,19 @@ type cleanRun struct {
 	clock    *hands
 	s        *Store
 	rule     Clean
-	mu       sync.Mutex
-	logs     [2][]batch.Record // as tried
-	hidden   [2]map[int64]bool // offsets of aborted records and of markers
-	seqs     [2]map[int64]int32
-	newest   [2]map[int64]batch.Batch // last batch of each producer
-	acked    [2]int64
+	seldom   bool // cleanings: so that one pass does not hold all keys
+	logs     [2]cleanLog
 	promises []cleanPromise
+
+	mu     sync.Mutex               // guards what OnOp looks at
+	newest [2]map[int64]batch.Batch // last batch of each producer
+	acked  [2]int64
 }
 
 type cleanPromise struct {
 	op     int
 	fs     *vfs.Mem
+	now    int64 // ms
 	acked  [2]int64
 	newest [2]map[int64]batch.Batch
 }
@@ -82,7 +83,7 @@ func testCleanCrash(t *testing.T, mode Durability) {
 func newCleanRun(t *testing.T, mode Durability, seed uint64) *cleanRun {
 	r := &cleanRun{t: t, seed: seed, mode: mode, rng: rand.New(rand.NewPCG(seed, 99+uint64(mode)))}
 	for n := range r.logs {
-		r.seqs[n], r.newest[n], r.hidden[n] = map[int64]int32{}, map[int64]batch.Batch{}, map[int64]bool{}
+		r.logs[n], r.newest[n] = newCleanLog(), map[int64]batch.Batch{}
 	}
 	mem := vfs.NewMem()
 	faulty := vfs.Inject(mem)
@@ -91,7 +92,7 @@ func newCleanRun(t *testing.T, mode Durability, seed uint64) *cleanRun {
 		ops.Lock()
 		defer ops.Unlock()
 		r.mu.Lock()
-		p := cleanPromise{op: n, acked: r.acked}
+		p := cleanPromise{op: n, now: r.clock.now().UnixMilli(), acked: r.acked}
 		for k := range r.newest {
 			p.newest[k] = maps.Clone(r.newest[k])
 		}
@@ -101,7 +102,11 @@ func newCleanRun(t *testing.T, mode Durability, seed uint64) *cleanRun {
 	}
 	r.cfg, r.clock = cleanConfig(faulty)
 	r.cfg.Durability, r.cfg.SegmentBytes, r.cfg.CheckpointBytes, r.cfg.JournalFileBytes = mode, 700, 4<<10, 16<<10
+	r.seldom = seed%3 == 1
 	r.cfg.CleanMapBytes = int64(1+r.rng.IntN(3)) * minSlots * keyOffsetBytes
+	if r.seldom {
+		r.cfg.CleanMapBytes = minSlots * keyOffsetBytes
+	}
 	r.rule = Clean{Compact: true, DeleteRetentionMillis: int64(r.rng.IntN(3)) * 400, MinDirtyRatio: float64(r.rng.IntN(2)) * 0.3}
 	return r
 }
@@ -114,83 +119,92 @@ func (r *cleanRun) spec() TopicSpec {
 func (r *cleanRun) work() (cleaned int) {
 	r.s = mustOpen(r.t, r.cfg, r.spec())
 	for range 160 {
-		switch r.rng.IntN(14) {
+		switch n := r.rng.IntN(2); r.rng.IntN(14) {
 		case 0:
-			mustClean(r.t, r.s)
+			if !r.seldom || r.rng.IntN(4) == 0 {
+				r.clean()
+			}
 		case 1:
 			r.clock.advance(300 * time.Millisecond)
+		case 2, 3, 4:
+			r.end(n)
 		default:
-			r.append()
+			r.append(n)
 		}
 	}
-	mustClean(r.t, r.s)
-	for n := range r.logs {
-		rs := stored(r.t, r.s.Partition(ordersID, int32(n)))
-		cleaned += len(r.logs[n]) - len(rs)
-		if err := r.compare(n, rs, r.acked[n]); err != nil {
-			r.t.Fatalf("seed %d: %v", r.seed, err)
-		}
-	}
+	cleaned = r.clean()
 	mustClose(r.t, r.s)
 	return cleaned
 }
 
-func (r *cleanRun) append() {
-	n := r.rng.IntN(2)
-	rs := make([]batch.Record, 1+r.rng.IntN(3))
+// clean compacts and looks at what is left; it returns how many records are not.
+func (r *cleanRun) clean() (gone int) {
+	mustClean(r.t, r.s)
+	now := r.clock.now().UnixMilli()
+	for n := range r.logs {
+		l := &r.logs[n]
+		f, err := l.compare(r.s.Partition(ordersID, int32(n)), now, r.rule.DeleteRetentionMillis)
+		if err == nil {
+			err = l.follow(f, now, r.rule.DeleteRetentionMillis)
+		}
+		if err != nil {
+			r.t.Fatalf("seed %d: partition %d: %v", r.seed, n, err)
+		}
+		gone += len(l.records) - len(f.records) - len(f.markers)
+	}
+	return gone
+}
+
+func (r *cleanRun) append(n int) {
+	l := &r.logs[n]
+	most := 3
+	if r.seldom {
+		most = 6
+	}
+	rs := make([]batch.Record, 1+r.rng.IntN(most))
 	for i := range rs {
-		rs[i] = batch.Record{Timestamp: r.clock.now().UnixMilli(), Key: fmt.Append(nil, "k", r.rng.IntN(90)*r.rng.IntN(2))}
+		key := min(r.rng.IntN(3), 1) * r.rng.IntN(200)
+		rs[i] = batch.Record{Timestamp: r.clock.now().UnixMilli(), Key: fmt.Append(nil, "k", key)}
 		if r.rng.IntN(5) > 0 {
-			rs[i].Value = fmt.Append(nil, len(r.logs[n])+i, strings.Repeat("v", r.rng.IntN(80)))
+			rs[i].Value = fmt.Append(nil, len(l.records)+i, strings.Repeat("v", r.rng.IntN(80)))
 		}
 	}
 	opt := batch.BuildOptions{}
-	commit := r.rng.IntN(2) == 0
 	pid := int64(-1)
 	switch r.rng.IntN(4) {
-	case 0, 1:
+	case 0:
 		pid = int64(r.rng.IntN(3))
-	case 2: // a transaction, of a producer that does nothing else
-		pid, opt.Transactional = int64(10+r.rng.IntN(2)), true
+	case 1, 2:
+		pid, opt.Transactional = int64(10+r.rng.IntN(3)), true
 	}
 	if pid >= 0 {
-		opt.Producer = &batch.Producer{ID: pid, Sequence: r.seqs[n][pid]}
-		r.seqs[n][pid] += int32(len(rs))
+		opt.Producer = &batch.Producer{ID: pid, Sequence: l.seqs[pid]}
+		l.seqs[pid] += int32(len(rs))
 	}
 	b := batch.Build(opt, rs...)
-	r.mu.Lock()
-	base := int64(len(r.logs[n]))
-	for i := range rs {
-		rs[i].Offset = base + int64(i)
-		r.hidden[n][rs[i].Offset] = opt.Transactional && !commit
-	}
-	r.logs[n] = append(r.logs[n], rs...)
-	r.mu.Unlock()
+	l.append(opt, rs)
 	put(r.t, r.s, r.s.Partition(ordersID, int32(n)), b)
 	r.mu.Lock()
-	r.acked[n] = int64(len(r.logs[n]))
-	if opt.Producer != nil && !opt.Transactional {
-		r.newest[n][opt.Producer.ID] = bytes.Clone(b)
+	r.acked[n] = int64(len(l.records))
+	if opt.Producer != nil {
+		r.newest[n][pid] = bytes.Clone(b)
 	}
 	r.mu.Unlock()
-	if opt.Transactional {
-		r.end(n, opt.Producer.ID, commit)
-	}
 }
 
-// end writes the marker of a transaction; cleanings may come before it.
-func (r *cleanRun) end(n int, pid int64, commit bool) {
-	if r.rng.IntN(4) == 0 {
-		mustClean(r.t, r.s)
+// end writes the marker of one of the open transactions.
+func (r *cleanRun) end(n int) {
+	l := &r.logs[n]
+	if len(l.open) == 0 {
+		return
 	}
+	pid := slices.Sorted(maps.Keys(l.open))[r.rng.IntN(len(l.open))]
+	commit := r.rng.IntN(2) == 0
+	now := r.clock.now().UnixMilli()
+	l.end(pid, commit, now)
+	put(r.t, r.s, r.s.Partition(ordersID, int32(n)), batch.BuildMarker(pid, 0, now, batch.Marker{Commit: commit}))
 	r.mu.Lock()
-	at := int64(len(r.logs[n]))
-	r.hidden[n][at] = true
-	r.logs[n] = append(r.logs[n], batch.Record{Offset: at})
-	r.mu.Unlock()
-	put(r.t, r.s, r.s.Partition(ordersID, int32(n)), batch.BuildMarker(pid, 0, r.clock.now().UnixMilli(), batch.Marker{Commit: commit}))
-	r.mu.Lock()
-	r.acked[n] = at + 1
+	r.acked[n] = int64(len(l.records))
 	r.mu.Unlock()
 }
 
@@ -205,6 +219,7 @@ func (r *cleanRun) verify(p *cleanPromise) error {
 		return fmt.Errorf("recover: %w", err)
 	}
 	defer func() { _ = s.Close(context.Background()) }()
+	now := p.now
 	for round := range 2 { // as found, and once more after a cleaning
 		for n := range r.logs {
 			part := s.Partition(ordersID, int32(n))
@@ -212,8 +227,8 @@ func (r *cleanRun) verify(p *cleanPromise) error {
 			if end < p.acked[n] {
 				return fmt.Errorf("partition %d ends at %d, %d was acknowledged", n, end, p.acked[n])
 			}
-			if err := r.compare(n, stored(r.t, part), end); err != nil {
-				return fmt.Errorf("round %d: %w", round, err)
+			if _, err := r.logs[n].compare(part, now, r.rule.DeleteRetentionMillis); err != nil {
+				return fmt.Errorf("round %d: partition %d: %w", round, n, err)
 			}
 			for _, b := range p.newest[n] {
 				as := []Append{{Partition: part, Batches: bytes.Clone(b)}}
@@ -228,6 +243,7 @@ func (r *cleanRun) verify(p *cleanPromise) error {
 		if err := r.noStrays(s, p.fs); err != nil {
 			return err
 		}
+		now = r.clock.now().UnixMilli()
 		if p.op%5 == 0 {
 			if err := s.CleanNow(context.Background()); err != nil {
 				return fmt.Errorf("clean: %w", err)
@@ -258,49 +274,6 @@ func (r *cleanRun) noStrays(s *Store, fsys vfs.FS) error {
 	for _, name := range names {
 		if path := topicDir("data", ordersID) + "/" + name; strings.HasSuffix(name, ".log") && !known[path] {
 			return fmt.Errorf("%s is left over", path)
-		}
-	}
-	return nil
-}
-
-// compare holds what is stored of a partition against what was appended below end.
-func (r *cleanRun) compare(n int, got []batch.Record, end int64) error {
-	have := map[int64]bool{}
-	kept := map[string]int64{}
-	for _, g := range got {
-		if g.Offset >= end {
-			return fmt.Errorf("partition %d: offset %d is not below the end %d", n, g.Offset, end)
-		}
-		want := r.logs[n][g.Offset]
-		if want.Key == nil { // a marker
-			continue
-		}
-		if !bytes.Equal(g.Key, want.Key) || !bytes.Equal(g.Value, want.Value) || (g.Value == nil) != (want.Value == nil) || g.Timestamp != want.Timestamp {
-			return fmt.Errorf("partition %d: offset %d has %q=%q, appended was %q=%q", n, g.Offset, g.Key, g.Value, want.Key, want.Value)
-		}
-		if !r.hidden[n][g.Offset] {
-			have[g.Offset], kept[string(g.Key)] = true, g.Offset
-		}
-	}
-	newest := map[string]int64{}
-	for _, w := range r.logs[n][:end] {
-		if !r.hidden[n][w.Offset] {
-			newest[string(w.Key)] = w.Offset
-		}
-	}
-	for key, offset := range newest {
-		if have[offset] {
-			continue
-		}
-		w := r.logs[n][offset]
-		if w.Value != nil {
-			return fmt.Errorf("partition %d: the newest record of %s, at offset %d, is lost", n, key, offset)
-		}
-		if r.clock.now().UnixMilli() < w.Timestamp+r.rule.DeleteRetentionMillis {
-			return fmt.Errorf("partition %d: the tombstone of %s, at offset %d, went too early", n, key, offset)
-		}
-		if old, ok := kept[key]; ok {
-			return fmt.Errorf("partition %d: %s was deleted at offset %d, its record at %d is there again", n, key, offset, old)
 		}
 	}
 	return nil

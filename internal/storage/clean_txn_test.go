@@ -169,3 +169,32 @@ func TestCleanAbortedBehindTheMap(t *testing.T) {
 	}
 	mustClose(t, s)
 }
+
+// TestCleanAbortedFarApart: transactions are asked for anew as the cleaner goes on
+// through a long log.
+func TestCleanAbortedFarApart(t *testing.T) {
+	s, p, _ := cleanStore(t)
+	var many []pair
+	for i := range outcomeSpan {
+		many = append(many, pair{fmt.Sprint("m", i%10), ""})
+	}
+	for i := range int64(3) {
+		put(t, s, p, inTxnPairs(i, -1, pair{"a", "aborted"}))
+		put(t, s, p, inTxnPairs(9, -1, pair{fmt.Sprint("over", i), "aborted"})) // one over all of it
+		put(t, s, p, pairs(1000, many...))
+		put(t, s, p, marker(i, 0, false))
+		put(t, s, p, inTxnPairs(i, -1, pair{fmt.Sprint("b", i), "committed"}))
+		put(t, s, p, marker(i, 0, true))
+	}
+	put(t, s, p, marker(9, 0, false))
+	round(t, s, p)
+	rs := stored(t, p)
+	for i := range 3 {
+		if over, b := has(rs, fmt.Sprint("over", i)), has(rs, fmt.Sprint("b", i)); over != nil || len(b) != 1 {
+			t.Errorf("%d: over %q, b %q", i, over, b)
+		}
+	}
+	if got := has(rs, "a"); got != nil {
+		t.Errorf("a %q", got)
+	}
+}

@@ -278,11 +278,14 @@ func (w *storm) metadata(a *sailor) []byte {
 	return m.AppendTo(nil)
 }
 
+// waits tells whether a client has asked for something that is not answered.
+func (w *storm) waits(a *sailor) bool {
+	return slices.Contains(slices.Collect(maps.Values(w.asked)), a)
+}
+
 func (w *storm) join(a *sailor) {
-	for _, waiting := range w.asked {
-		if waiting == a {
-			return
-		}
+	if w.waits(a) {
+		return
 	}
 	a.apply()
 	if w.eager {
@@ -299,10 +302,8 @@ func (w *storm) join(a *sailor) {
 }
 
 func (w *storm) sync(a *sailor) {
-	for _, waiting := range w.asked {
-		if waiting == a {
-			return
-		}
+	if w.waits(a) {
+		return
 	}
 	req := kmsg.NewPtrSyncGroupRequest()
 	req.Group, req.MemberID, req.InstanceID, req.Generation = "g", a.id, a.instance, a.epoch

@@ -231,9 +231,7 @@ func (m *consumer) size() int64 {
 
 // weighConsumer counts a member anew after it has changed.
 func (c *Core) weighConsumer(g *group, m *consumer) {
-	n := m.size()
-	c.hold(g, n-m.held)
-	m.held = n
+	c.reweigh(g, &m.held, m.size())
 }
 
 // restate follows the group's epochs and members with its state, and tells the

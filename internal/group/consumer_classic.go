@@ -39,7 +39,7 @@ func (c *Core) joinConsumers(g *group, j *join) bool {
 		c.refuseJoin(j, req.MemberID, code)
 		return true
 	}
-	if req.MemberID == "" && req.InstanceID == nil && j.version >= 4 {
+	if givesID(req) {
 		c.refuseJoin(j, id, memberIDRequired)
 		return true
 	}
@@ -181,7 +181,6 @@ func (cg *consumerGroup) classicConsumer(id string, instance *string) (*consumer
 func (c *Core) syncConsumer(now time.Time, g *group, tok Token, req *kmsg.SyncGroupRequest) {
 	cg := g.consumer
 	m, code := cg.classicConsumer(req.MemberID, req.InstanceID)
-	differs := func(asked *string, is string) bool { return asked != nil && *asked != is }
 	switch {
 	case code != none:
 	case req.Generation != m.epoch:

@@ -129,8 +129,7 @@ func (c *Core) removeConsumer(g *group, m *consumer) {
 	cg := g.consumer
 	cg.own(m, nil, nil)
 	c.stopTimers(m)
-	c.hold(g, -m.held)
-	m.held = 0
+	c.reweigh(g, &m.held, 0)
 	if cg.members[m.id] == m {
 		delete(cg.members, m.id)
 		c.consumers--

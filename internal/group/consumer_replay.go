@@ -106,8 +106,7 @@ func (c *Core) forgetConsumers(g *group) {
 	}
 	for _, m := range cg.members {
 		c.stopTimers(m)
-		c.hold(g, -m.held)
-		m.held = 0
+		c.reweigh(g, &m.held, 0)
 	}
 	c.timers.stop(&cg.assignTimer)
 	if !cg.replayed {

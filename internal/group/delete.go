@@ -23,10 +23,7 @@ func (c *Core) DeleteGroup(now time.Time, id string) int16 {
 	}
 	offsets := 0
 	for _, topic := range slices.Sorted(maps.Keys(g.offsets)) {
-		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
-			c.erase(g, topic, partition)
-			offsets++
-		}
+		offsets += c.eraseTopic(g, topic)
 	}
 	if g.persisted {
 		c.eraseGroup(g)

@@ -25,7 +25,6 @@ func (c *Core) Sync(now time.Time, tok Token, req *kmsg.SyncGroupRequest) {
 		c.syncConsumer(now, g, tok, req)
 		return
 	}
-	differs := func(asked *string, is string) bool { return asked != nil && *asked != is }
 	code := g.check(req.MemberID, req.InstanceID)
 	c.maybeFenced(now, g, code, req.MemberID, req.InstanceID, "SyncGroup")
 	switch {
@@ -65,6 +64,9 @@ func (c *Core) synced(g *group, m *member) {
 		c.timers.stop(&g.syncTimer)
 	}
 }
+
+// differs tells whether a member names something, and not what there is.
+func differs(asked *string, is string) bool { return asked != nil && *asked != is }
 
 // assign takes the leader's assignment; who is not in it gets nothing.
 func (c *Core) assign(now time.Time, g *group, list []kmsg.SyncGroupRequestGroupAssignment) {

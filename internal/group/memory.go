@@ -78,14 +78,13 @@ func (c *Core) noteFits(g *group, batch *commits, topic string, p *kmsg.OffsetCo
 
 // weigh counts a member anew after it has changed.
 func (c *Core) weigh(g *group, m *member) {
-	n := m.size()
-	c.hold(g, n-m.held)
-	m.held = n
+	c.reweigh(g, &m.held, m.size())
 }
 
-func (c *Core) unweigh(g *group, m *member) {
-	c.hold(g, -m.held)
-	m.held = 0
+// reweigh counts n bytes in the place of those that were counted in held.
+func (c *Core) reweigh(g *group, held *int64, n int64) {
+	c.hold(g, n-*held)
+	*held = n
 }
 
 // joinFits tells whether there is room for what a join sends, in the place of

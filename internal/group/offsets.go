@@ -226,10 +226,7 @@ func (c *Core) DropTopic(now time.Time, topic string) {
 		if len(g.offsets[topic]) == 0 {
 			continue
 		}
-		n := len(g.offsets[topic])
-		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
-			c.erase(g, topic, partition)
-		}
+		n := c.eraseTopic(g, topic)
 		c.noteGroup(now, g, EventOffsetsDeleted, fmt.Sprintf("those of %s, with topic %s", plural(n, "partition"), topic))
 		c.expire(now, g)
 	}
@@ -238,4 +235,13 @@ func (c *Core) DropTopic(now time.Time, topic string) {
 func (c *Core) erase(g *group, topic string, partition int32) {
 	c.clear(g, topic, partition)
 	c.record(offsetKey(g.id, topic, partition), nil)
+}
+
+// eraseTopic erases all offsets of a topic, and tells how many there were.
+func (c *Core) eraseTopic(g *group, topic string) int {
+	partitions := slices.Sorted(maps.Keys(g.offsets[topic]))
+	for _, partition := range partitions {
+		c.erase(g, topic, partition)
+	}
+	return len(partitions)
 }

@@ -211,7 +211,7 @@ func (c *Core) remove(g *group, m *member) {
 	c.keepOwned(g)
 	c.answerParked(m, unknownMemberID)
 	c.timers.stop(&m.session)
-	c.unweigh(g, m)
+	c.reweigh(g, &m.held, 0)
 	g.drop(m)
 }
 

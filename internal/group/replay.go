@@ -39,7 +39,7 @@ func (c *Core) Replay(key, value []byte) error {
 // reset forgets the membership, which a group record replaces as a whole.
 func (c *Core) reset(g *group) {
 	for _, m := range g.members {
-		c.unweigh(g, m)
+		c.reweigh(g, &m.held, 0)
 	}
 	g.persisted = false
 	g.state, g.since, g.generation = Empty, time.Time{}, 0

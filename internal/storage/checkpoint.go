@@ -158,25 +158,19 @@ func (p *Partition) current() partitionState {
 	return st
 }
 
-// syncLog makes durable what was appended to one partition. The checkpoint that
-// comes next does not know of it and finds nothing dirty.
+// syncLog makes durable what was appended to one partition, also what a checkpoint
+// that is at work has taken and not synced yet. The checkpoint that comes next does
+// not know of it and finds nothing dirty.
 func (p *Partition) syncLog() error {
-	p.mu.Lock()
-	files := make([]*file, 0, len(p.fresh))
-	for _, seg := range p.fresh {
-		files = append(files, seg.log)
-	}
-	newFile := p.newFile
-	p.mu.Unlock()
-	for _, f := range files {
-		if err := f.sync(); err != nil {
+	p.state.Lock()
+	segments := p.state.segments
+	p.state.Unlock()
+	for _, seg := range segments {
+		if err := seg.log.sync(); err != nil {
 			return err
 		}
 	}
-	if newFile {
-		return p.store.cfg.FS.SyncDir(p.topic.dir)
-	}
-	return nil
+	return p.store.cfg.FS.SyncDir(p.topic.dir)
 }
 
 func (n *snapshot) unpin() {

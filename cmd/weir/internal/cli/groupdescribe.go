@@ -158,12 +158,10 @@ func lags(g *groupView, committed kadm.OffsetResponses, starts, ends kadm.Listed
 		}
 	}
 	var rows []lagRow
-	for _, t := range partitions.Sorted() {
-		for _, p := range t.Partitions {
-			r := lagRow{mark: mark{t.Topic, p}, member: owners[mark{t.Topic, p}]}
-			r.stand(committed, starts, ends)
-			rows = append(rows, r)
-		}
+	for _, at := range sortedMarks(partitions) {
+		r := lagRow{mark: at, member: owners[at]}
+		r.stand(committed, starts, ends)
+		rows = append(rows, r)
 	}
 	return rows
 }

@@ -43,6 +43,17 @@ func (s partitionSet) MarshalJSON() ([]byte, error) { return json.Marshal(s.list
 // MarshalYAML is that list, too.
 func (s partitionSet) MarshalYAML() (any, error) { return s.list(), nil }
 
+// sortedMarks are the partitions of a set one by one, by topic and number.
+func sortedMarks(set kadm.TopicsSet) []mark {
+	var out []mark
+	for _, t := range set.Sorted() {
+		for _, p := range t.Partitions {
+			out = append(out, mark{t.Topic, p})
+		}
+	}
+	return out
+}
+
 // ranges writes ascending numbers as "0-2,5".
 func ranges(numbers []int32) string {
 	var words []string

@@ -87,13 +87,7 @@ func (r *reset) marks(topics []string, ends kadm.ListedOffsets, given givenOffse
 			set.Add(at.topic, at.partition)
 		}
 	}
-	var out []mark
-	for _, t := range set.Sorted() {
-		for _, p := range t.Partitions {
-			out = append(out, mark{t.Topic, p})
-		}
-	}
-	return out
+	return sortedMarks(set)
 }
 
 // look fills in what brokers told of the partition.

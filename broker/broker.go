@@ -43,6 +43,8 @@ type Broker struct {
 	decoding    *budget      // of what decoding them may allocate
 	answers     *budget      // of answers being made, and waiting to be written
 	looked      atomic.Int64 // when closeStalled looked at connections, ns
+	chunks      atomic.Int64 // large buffers of answers that connections hold
+	maxChunks   int64        // manyChunks, but for tests
 	slots       slotPool
 
 	ctx      context.Context // of all connections; ends when Shutdown has no more time
@@ -79,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		metrics:  newMetrics(),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	b.answers = b.newAnswers(answersTotal)
+	b.answers, b.maxChunks = b.newAnswers(answersTotal), manyChunks
 	b.mu.conns = map[*conn]struct{}{}
 	b.mu.perIP = map[string]int{}
 	b.ctx, b.cancel = context.WithCancel(context.Background())

@@ -34,7 +34,8 @@
 //     who holds some and reads nothing goes first. Members
 //     of groups: what they sent is counted in the coordinator. Nothing that a request
 //     names twice is answered twice. A connection stops reading at maxPending bytes of
-//     answers or maxInflight requests; a Fetch has one chunk in memory at a time.
+//     answers or maxInflight requests; a Fetch has one chunk in memory at a time, a
+//     small one when manyChunks are held. Who has nothing to write holds no buffer.
 //  6. Input from the wire never panics. Should it, only its connection ends.
 //  7. A handler answers its call exactly once.
 //

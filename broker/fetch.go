@@ -321,6 +321,7 @@ func (e *unreadableError) Error() string { return e.err.Error() }
 func (w *answerWriter) renderOnce(s *slot, size int) error {
 	f := s.fetch
 	before := len(w.out)
+	w.out = w.grow(w.out, min(size, w.chunkSize()))
 	out := appendFetchHead(w.out, f, &s.call, size)
 	chunked := false
 	for i := range f.topics {
@@ -357,14 +358,15 @@ func (w *answerWriter) renderOnce(s *slot, size int) error {
 
 // copyExtent appends an extent's bytes to out, and sends out whenever it is full.
 func (w *answerWriter) copyExtent(out []byte, p *fetchPartition, length int, chunked bool) ([]byte, bool, error) {
+	most := w.chunkSize()
 	for off := 0; off < length; {
-		if len(out) >= chunkBytes {
+		if len(out) >= most {
 			if err := w.send(out); err != nil {
 				return out, true, err
 			}
 			out, chunked = out[:0], true
 		}
-		n := min(length-off, chunkBytes-len(out))
+		n := min(length-off, most-len(out))
 		out = w.grow(out, n)
 		into := out[len(out) : len(out)+n]
 		if _, err := p.extent.ReadAt(into, int64(off)); err != nil {

@@ -85,21 +85,15 @@ func TestH95AbandonedPolls(t *testing.T) {
 func TestH96SlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := openForTest(t)
-		made, _, err := b.metadata.create(context.Background(), "t", 1, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		fetch := fetchOf(t, b, 400<<10) // more does not fit the journal of a test
 		p := dialInBubble(t, b)
 		defer p.Close()
-		frame := produceFrame("t", batch.Build(batch.BuildOptions{}, batch.Record{Timestamp: 1, Value: make([]byte, 1<<20-1000)}))
-		if _, err := p.Write(frame); err != nil {
-			t.Fatal(err)
-		}
+		frame := produceFrame("t", batch.Build(batch.BuildOptions{}, batch.Record{Timestamp: 1, Value: make([]byte, 400<<10)}))
+		mustWrite(t, p, frame)
 		readAnswer(t, p)
 		before := heap()
 		slow := dialInBubble(t, b)
 		sent := make(chan int)
-		fetch := kmsg.NewRequestFormatter().AppendRequest(nil, sessionRequest(12, made.ID, finalEpoch), 1)
 		go func() {
 			n := 0
 			for ; n < 4000; n++ {
@@ -113,9 +107,7 @@ func TestH96SlowReader(t *testing.T) {
 		if grown := heap() - before; grown > 2<<20 {
 			t.Errorf("a slow reader holds %d bytes", grown)
 		}
-		if _, err := p.Write(frame); err != nil {
-			t.Fatal(err)
-		}
+		mustWrite(t, p, frame)
 		readAnswer(t, p)
 		slow.Close()
 		// Those in the queue, one in each goroutine's hand, and what stands in the

@@ -23,6 +23,7 @@ type answerWriter struct {
 	timer    *time.Timer // of long polls
 	deadline time.Time   // that is set for writes
 	sessions []int32     // that watch their partitions for this connection, the last used first
+	chunk    bool        // out is a large buffer, or was: it counts in Broker.chunks
 }
 
 const (
@@ -42,6 +43,7 @@ func (c *conn) writeLoop() {
 	defer c.cancel()
 	w := &answerWriter{c: c}
 	defer w.leaveSessions()
+	defer w.uncountChunk()
 	defer func() {
 		if p := recover(); p != nil {
 			_ = c.b.panicked(c, p, debug.Stack())
@@ -173,6 +175,7 @@ func (w *answerWriter) write(answer []byte) error {
 		w.wrote()
 		return err
 	}
+	w.out = w.grow(w.out, len(answer))
 	w.out = append(w.out, answer...)
 	return nil
 }
@@ -187,35 +190,65 @@ func (w *answerWriter) flush() error {
 	return err
 }
 
-// chunkCap is the size of a pooled buffer: a chunk of records, and the heads of
-// a few partitions before they fill it.
-const chunkCap = chunkBytes + 8<<10
+// The buffers of answers are pooled, so that a connection that has nothing to write
+// holds none. Nearly all answers fit a page; a chunk has the records of a Fetch, and
+// room for the heads of a few partitions before they fill it.
+const (
+	pageCap  = gathered + 8<<10
+	chunkCap = chunkBytes + 8<<10
+	// manyChunks is how many chunks all connections hold, 132 MiB. Clients that
+	// read slowly beyond that get their records by the page.
+	manyChunks = 512
+)
 
-var chunks = sync.Pool{New: func() any { return new([chunkCap]byte) }}
+var (
+	pages  = sync.Pool{New: func() any { return new([pageCap]byte) }}
+	chunks = sync.Pool{New: func() any { return new([chunkCap]byte) }}
+)
 
-// grow makes room for n bytes behind out, in a pooled buffer if they are many.
+// chunkSize is how many bytes of a Fetch are to be in memory at once.
+func (w *answerWriter) chunkSize() int {
+	if w.chunk || w.c.b.chunks.Load() < w.c.b.maxChunks {
+		return chunkBytes
+	}
+	return gathered
+}
+
+// grow makes room for n bytes behind out, chunkBytes at most together.
 func (w *answerWriter) grow(out []byte, n int) []byte {
 	need := len(out) + n
+	var next []byte
 	switch {
 	case need <= cap(out):
 		return out
-	case need <= gathered || need > chunkCap:
-		return append(make([]byte, 0, max(need, 2*cap(out))), out...)
+	case need <= pageCap:
+		next = pages.Get().(*[pageCap]byte)[:0]
+	default:
+		next = chunks.Get().(*[chunkCap]byte)[:0]
+		if !w.chunk {
+			w.chunk = true
+			w.c.b.chunks.Add(1)
+		}
 	}
-	chunk := chunks.Get().(*[chunkCap]byte)
-	return append(chunk[:0], out...)
+	return append(next, out...)
 }
 
-// keep empties the buffer; a small one is kept, a pooled one goes back.
+// keep empties the buffer, which goes back to its pool.
 func (w *answerWriter) keep(out []byte) {
-	switch {
-	case cap(out) == chunkCap:
+	switch cap(out) {
+	case pageCap:
+		pages.Put((*[pageCap]byte)(out[:pageCap]))
+	case chunkCap:
 		chunks.Put((*[chunkCap]byte)(out[:chunkCap]))
-		w.out = nil
-	case cap(out) > 2*gathered:
-		w.out = nil
-	default:
-		w.out = out[:0]
+	}
+	w.out = nil
+	w.uncountChunk()
+}
+
+func (w *answerWriter) uncountChunk() {
+	if w.chunk {
+		w.chunk = false
+		w.c.b.chunks.Add(-1)
 	}
 }
 

@@ -464,11 +464,9 @@ func (p *Partition) scanSegment(seg *segment) (whole bool, err error) {
 		if err != nil {
 			return false
 		}
-		b := h
-		if h.Control() { // what it says stands in its record
-			if b, unread = seg.batchAt(at, n); unread != nil {
-				return false
-			}
+		var b batch.Batch
+		if b, unread = seg.told(at, h); unread != nil {
+			return false
 		}
 		seg.ix.note(h, h.BaseOffset()-seg.base, at, n)
 		p.took(seg, b, longAgo, now)

@@ -65,27 +65,34 @@ func (p *Partition) aborted(from, to int64) (list []AbortedTxn, err error) {
 // abortedIn searches the segment's transaction index, which is made anew first if
 // it is damaged. The segment is pinned.
 func (s *segment) abortedIn(from, to int64, list []AbortedTxn) ([]AbortedTxn, bool, error) {
-	n := len(list)
-	list, done, err := s.aborts.search(from, to, list)
-	if errors.Is(err, errTxnIndex) {
-		if err := s.repairTxnIndex(); err != nil {
-			return nil, false, err
-		}
+	n, done := len(list), false
+	err := s.withTxnIndex(func() (err error) {
 		list, done, err = s.aborts.search(from, to, list[:n])
-	}
+		return err
+	})
 	return list, done, err
 }
 
 // allAborted returns all entries of the segment's transaction index.
-func (s *segment) allAborted() ([]AbortedTxn, error) {
-	list, err := s.aborts.all()
-	if errors.Is(err, errTxnIndex) {
-		if err := s.repairTxnIndex(); err != nil {
-			return nil, err
-		}
+func (s *segment) allAborted() (list []AbortedTxn, err error) {
+	err = s.withTxnIndex(func() (err error) {
 		list, err = s.aborts.all()
-	}
+		return err
+	})
 	return list, err
+}
+
+// withTxnIndex reads the segment's transaction index, and once more when it had to be
+// made anew.
+func (s *segment) withTxnIndex(read func() error) error {
+	err := read()
+	if !errors.Is(err, errTxnIndex) {
+		return err
+	}
+	if err := s.repairTxnIndex(); err != nil {
+		return err
+	}
+	return read()
 }
 
 // repairTxnIndex makes the segment's transaction index anew from the log. That of
@@ -101,9 +108,9 @@ func (s *segment) repairTxnIndex() error {
 	s.p.mu.Lock()
 	if s.end.Load() >= 0 {
 		s.p.mu.Unlock()
-		return s.rescanTxns()
+	} else {
+		defer s.p.mu.Unlock()
 	}
-	defer s.p.mu.Unlock()
 	return s.rescanTxns()
 }
 
@@ -136,19 +143,25 @@ func (s *segment) rescanTxns() error {
 	return s.aborts.replace(list)
 }
 
+// told is what a batch at pos with the header h tells of transactions: of a control
+// batch that stands in its record, so it is read whole.
+func (s *segment) told(pos int64, h batch.Batch) (batch.Batch, error) {
+	if !h.Control() {
+		return h, nil
+	}
+	return s.batchAt(pos, int64(h.Len()))
+}
+
 // eachTxnBatch shows the headers of all batches, and control batches whole.
 func (s *segment) eachTxnBatch(f func(batch.Batch)) error {
 	size := s.size.Load()
 	var failed error
 	_, err := scanHeaders(s.log, 0, size, func(pos int64, h batch.Batch) bool {
-		b := h
-		if h.Control() {
-			if b, failed = s.batchAt(pos, int64(h.Len())); failed != nil {
-				return false
-			}
+		var b batch.Batch
+		if b, failed = s.told(pos, h); failed == nil {
+			f(b)
 		}
-		f(b)
-		return true
+		return failed == nil
 	})
 	if failed != nil {
 		return failed

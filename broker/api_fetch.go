@@ -23,7 +23,8 @@ import (
 // Deviations: while a session serves one request, another one that names it gets
 // INVALID_FETCH_SESSION_EPOCH (Kafka: the first one does); a fetch that poses as a
 // follower's gets no session. A session looks at partitions until its answer is
-// full, so that an error behind that is told in the next one.
+// full, so that an error behind that is told in the next one. No Fetch waits
+// longer than connections.max.idle.ms.
 
 func (b *Broker) fetch(c *call, body []byte) error {
 	f := fetches.Get().(*fetch)
@@ -46,7 +47,9 @@ func (b *Broker) decodeFetch(f *fetch, r *wireReader) bool {
 	if f.version < 15 {
 		replica = r.int32()
 	}
-	f.maxWait = time.Duration(max(0, r.int32())) * time.Millisecond
+	// While requests wait behind a poll nobody reads, and a client that went is
+	// not seen to have gone; so it lasts no longer than a connection may be idle.
+	f.maxWait = min(time.Duration(max(0, r.int32()))*time.Millisecond, b.settings.MaxIdle)
 	f.minBytes = int(r.int32())
 	f.maxBytes = min(int(r.int32()), maxFetchBytes)
 	f.minBytes = min(f.minBytes, max(f.maxBytes, 1))

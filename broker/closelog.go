@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -44,7 +45,7 @@ func (b *Broker) logClosed(c *conn, err error) {
 	reason := closeReason(err)
 	b.metrics.closed(reason)
 	var netErr net.Error
-	if errors.Is(err, errIdle) || errors.As(err, &netErr) || errors.Is(err, errAcksZero) {
+	if errors.Is(err, errIdle) || errors.As(err, &netErr) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, errAcksZero) {
 		b.logger.Debug("connection closed", "host", c.host, "client", *c.clientID.Load(), "error", err)
 		return
 	}

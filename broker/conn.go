@@ -87,8 +87,8 @@ func (c *conn) readLoop() {
 	if c.b.isStopping() {
 		return // what was accepted is answered
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		c.cancel()
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled) {
+		c.cancel() // the client is gone, or the writer has told why it closed
 		return
 	}
 	c.b.logClosed(c, err)

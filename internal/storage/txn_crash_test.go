@@ -76,7 +76,7 @@ func testTxnCrash(t *testing.T, mode Durability, lossy bool) {
 			}
 		}
 	}
-	if open < points || aborted < 2*points {
+	if open < points/2 || aborted < points {
 		t.Errorf("the workload is too tame: %d open and %d aborted transactions", open, aborted)
 	}
 	t.Logf("%d crash points, %d open and %d aborted transactions", points, open, aborted)
@@ -123,8 +123,12 @@ func (r *txnCrash) work() {
 		switch in := r.open[pid]; {
 		case (in[0] || in[1]) && r.rng.IntN(3) == 0:
 			r.end(pid, in)
-		case r.rng.IntN(6) == 0:
+		case r.rng.IntN(8) == 0:
 			r.commit(map[int]batch.Batch{r.rng.IntN(2): text(1, "plain")})
+		case !in[0] && !in[1] && r.rng.IntN(4) == 0: // outside of a transaction
+			n := r.rng.IntN(2)
+			r.seqs[n][pid]++
+			r.commit(map[int]batch.Batch{n: produced(pid, 0, r.seqs[n][pid]-1, 1)})
 		default:
 			bs := map[int]batch.Batch{}
 			for _, n := range [][]int{{0}, {1}, {0, 1}}[r.rng.IntN(3)] {
@@ -271,7 +275,7 @@ func (m *txnModel) take(b batch.Batch) {
 	first, open := m.open[pid]
 	if !b.Control() {
 		m.seqs[pid] += b.Count()
-		if !open {
+		if !open && b.Transactional() {
 			m.open[pid] = b.BaseOffset()
 		}
 		return

@@ -89,3 +89,51 @@ func TestTxnIndexThatFoundNoRoom(t *testing.T) {
 		}
 	}
 }
+
+// TestTxnIndexOfManyEntries: one segment with many aborted transactions. Few of them
+// are in memory, whether a checkpoint comes or not; they are read page by page,
+// and once each, though damage is met only behind some.
+func TestTxnIndexOfManyEntries(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg := smallConfig(fs)
+	cfg.SegmentBytes, cfg.CheckpointBytes, cfg.JournalFileBytes, cfg.IndexBytes = 1<<20, 1<<20, 1<<20, 1<<20
+	s := mustOpen(t, cfg, orders)
+	p := s.Partition(ordersID, 0)
+	const n = 3*flushAborted + 7
+	var want []AbortedTxn
+	for i := range int64(n) {
+		put(t, s, p, inTxn(1, 0, int32(i), 1))
+		put(t, s, p, marker(1, 0, false))
+		want = append(want, AbortedTxn{1, 2 * i, 2*i + 1, 2*i + 2})
+	}
+	a := p.active()
+	if a.base != 0 || a.aborts.count() != n || len(a.aborts.tail) >= flushAborted {
+		t.Errorf("%d of %d entries are in memory", len(a.aborts.tail), a.aborts.count())
+	}
+	look := func(from, to int64) {
+		t.Helper()
+		if got, err := p.Aborted(2*from, 2*to); err != nil || !slices.Equal(got, want[from:to]) {
+			t.Fatalf("entries %d to %d: %d, %v", from, to, len(got), err)
+		}
+	}
+	for from := int64(0); from < n; from += 19 {
+		look(from, n)
+		look(from, min(from+130, n))
+	}
+	mustClose(t, s)
+	f, err := fs.Open(a.aborts.f.name)
+	if err == nil {
+		_, err = f.WriteAt([]byte{0xff}, 200*abortedLen+5)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	s = mustOpen(t, cfg, orders)
+	defer mustClose(t, s)
+	p = s.Partition(ordersID, 0)
+	look(0, n)
+	if all, err := p.active().allAborted(); err != nil || !slices.Equal(all, want) {
+		t.Errorf("%d entries after the repair, %v", len(all), err)
+	}
+}

@@ -41,3 +41,32 @@ func TestStableStaysBetweenGroups(t *testing.T) {
 		}
 	})
 }
+
+// TestStableOfWhatIsNotDurable: a transaction that begins behind the high watermark
+// keeps nothing back of what comes before it, neither the offset nor the bytes.
+func TestStableOfWhatIsNotDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := newHeldSync()
+		s := mustOpen(t, smallConfig(fs), orders)
+		defer mustClose(t, s)
+		p := s.Partition(ordersID, 0)
+		put(t, s, p, text(1, "plain"))
+		var h heard
+		p.ObserveStable(NewObserver(&h))
+		fs.hold()
+		plain := text(1, "plain")
+		for _, b := range [][]byte{plain, inTxn(1, 0, 0, 1)} {
+			if _, _, err := commit(s, p, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if o := p.Offsets(); o.High != 1 || o.Stable != 1 || h.bytes != 0 {
+			t.Errorf("nothing of it is durable, and the offsets are %+v, %d bytes told", o, h.bytes)
+		}
+		fs.free()
+		synctest.Wait()
+		if o := p.Offsets(); o.High != 3 || o.Stable != 2 || h.bytes != int64(len(plain)) {
+			t.Errorf("all of it is durable, and the offsets are %+v, %d bytes told, want %d", o, h.bytes, len(plain))
+		}
+	})
+}

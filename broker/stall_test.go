@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"math"
@@ -141,4 +142,44 @@ func TestClientNamesItselfAnew(t *testing.T) {
 		}
 		nc.Close()
 	})
+}
+
+// TestRoomIsMadeBeforeRefusing: who must not wait for memory has stalled clients closed,
+// too, before it is refused; nothing stays counted.
+func TestRoomIsMadeBeforeRefusing(t *testing.T) {
+	answers := newBudget(100 << 10)
+	c := &call{ctx: t.Context(), conn: &conn{b: &Broker{answers: answers}}, slot: &slot{ready: make(chan struct{}, 2)}}
+	var pressed int
+	fill := func() {
+		if !answers.try(answers.total - answers.inUse()) {
+			t.Fatal("cannot be filled")
+		}
+		stalled := answers.inUse()
+		answers.press = func() {
+			pressed++
+			answers.release(stalled)
+			stalled = 0
+		}
+	}
+	fill()
+	if err := c.tryReserve(60 << 10); err != nil || pressed != 1 {
+		t.Errorf("a part of an answer: %v, pressed %d times", err, pressed)
+	}
+	c.slot.buf = make([]byte, 10<<10)
+	c.conn.answered(c.slot) // less than it has for itself
+	fill()
+	c.slot.buf = make([]byte, 50<<10)
+	c.conn.answered(c.slot)
+	if c.slot.refused != nil || pressed != 2 {
+		t.Errorf("an answer: %v, pressed %d times", c.slot.refused, pressed)
+	}
+	c.conn.uncount(60 << 10)
+	if used := answers.inUse(); used != 0 {
+		t.Errorf("%d bytes are counted", used)
+	}
+	fill()
+	answers.press = func() { pressed++ }
+	if err := c.tryReserve(60 << 10); !errors.Is(err, errNoRoom) {
+		t.Errorf("nobody is stalled: %v", err)
+	}
 }

@@ -16,7 +16,8 @@ import (
 //	v4  states, and a filter by them (KIP-518)
 //	v5  types, and a filter by them (KIP-848)
 //
-// Filters do not mind upper and lower case; a word that is none matches nothing.
+// Filters do not mind upper and lower case, that of states no blanks around a word
+// either; a word that is none matches nothing.
 // Deviation: the groups come sorted by id.
 func (h *coordinator) listGroups(c *call, req *kmsg.ListGroupsRequest) {
 	resp := kmsg.NewPtrListGroupsResponse()
@@ -37,7 +38,7 @@ func (h *coordinator) listGroups(c *call, req *kmsg.ListGroupsRequest) {
 		slices.SortFunc(resp.Groups, func(a, b kmsg.ListGroupsResponseGroup) int { return strings.Compare(a.Group, b.Group) })
 		c.reply(resp, lsn)
 	})
-	states, types := group.FilterOf(req.StatesFilter), group.FilterOf(req.TypesFilter)
+	states, types := group.StateFilter(req.StatesFilter), group.TypeFilter(req.TypesFilter)
 	for i, s := range shards {
 		s.send(c.ctx, task{
 			step: func(s *shard, _ time.Time) func(storage.LSN) {

@@ -46,15 +46,23 @@ func (c *Core) Describe(version int16, id string) kmsg.DescribeGroupsResponseGro
 // A Filter is the words of a filter of ListGroups; nil lets all pass (KIP-518, KIP-848).
 type Filter map[string]bool
 
-// FilterOf makes a Filter. Upper and lower case are alike, no word lets all pass, and a
-// word that names no state or type nothing.
-func FilterOf(words []string) Filter {
+// StateFilter makes a Filter of states. Upper and lower case are alike, blanks around a
+// word do not count; no word lets all pass, and one that names no state nothing.
+func StateFilter(words []string) Filter {
+	return filterOf(words, func(w string) string { return strings.TrimSpace(strings.ToLower(w)) })
+}
+
+// TypeFilter makes a Filter of types in the same way, but as in Kafka a word with blanks
+// around it names no type.
+func TypeFilter(words []string) Filter { return filterOf(words, strings.ToLower) }
+
+func filterOf(words []string, name func(string) string) Filter {
 	if len(words) == 0 {
 		return nil
 	}
 	f := make(Filter, len(words))
 	for _, w := range words {
-		f[strings.ToLower(strings.TrimSpace(w))] = true
+		f[name(w)] = true
 	}
 	return f
 }

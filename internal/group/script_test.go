@@ -400,13 +400,20 @@ func instance(id *string) string {
 	return "(" + *id + ")"
 }
 
-// list [states=Empty,Stable] [types=classic]
+// list [states=Empty,Stable] [types=classic]: '_' stands for a blank, '-' for a word
+// without letters
 func (s *script) list(a args) {
 	words := func(key string) []string {
-		return slices.DeleteFunc(strings.Split(a.str(key, ""), ","), func(w string) bool { return w == "" })
+		var list []string
+		for w := range strings.SplitSeq(a.str(key, ""), ",") {
+			if w != "" {
+				list = append(list, strings.NewReplacer("_", " ", "-", "").Replace(w))
+			}
+		}
+		return list
 	}
 	s.printf("%d groups", s.core.Len())
-	for _, g := range s.core.List(FilterOf(words("states")), FilterOf(words("types"))) {
+	for _, g := range s.core.List(StateFilter(words("states")), TypeFilter(words("types"))) {
 		s.printf("  %s %s %s %q", g.Group, g.GroupState, g.GroupType, g.ProtocolType)
 	}
 }

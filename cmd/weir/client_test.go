@@ -101,7 +101,7 @@ func TestConsumeBrokenPipe(t *testing.T) {
 func TestProduceBrokerGone(t *testing.T) {
 	p, cl := fresh(t)
 	stdin, lines := io.Pipe()
-	cmd := exec.Command("weir", "produce", "t", "-b", p.address, "--delivery-timeout", "1s", "--timeout", "1s")
+	cmd := exec.Command("weir", "produce", "t", "-b", p.address, "--delivery-timeout", "2s", "--timeout", "2s")
 	cmd.Stdin = stdin
 	producer, _ := spawn(t, cmd)
 	if _, err := io.WriteString(lines, "kept\n"); err != nil {
@@ -111,7 +111,9 @@ func TestProduceBrokerGone(t *testing.T) {
 	if got := cl.PollFetches(deadline(t)).NumRecords(); got != 1 {
 		t.Fatalf("%d records arrived, want 1\n%s", got, producer.stderr)
 	}
-	p.kill(t)
+	// That it can be read is not yet that its producer has heard of it: a broker that
+	// is asked to end answers first.
+	p.terminate(t)
 	if _, err := io.WriteString(lines, "lost\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait for a process; a healthy one needs far less.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)
 

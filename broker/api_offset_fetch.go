@@ -15,7 +15,7 @@ import (
 //
 //	v2   null topics are all; an error of the whole
 //	v5   the leader epoch (KIP-320)
-//	v7   require stable offsets (KIP-447)
+//	v7   require stable offsets (KIP-447): UNSTABLE_OFFSET_COMMIT while one is pending
 //	v8   many groups (KIP-709)
 //	v9   member id and epoch, for groups of the next protocol (KIP-848)
 //	v10  topic ids instead of names (KIP-848)
@@ -38,7 +38,7 @@ func (h *coordinator) offsetFetch(c *call, req *kmsg.OffsetFetchRequest) {
 		if err := c.tryReserve(s.core.FetchBytes(&groups[i])); err != nil {
 			return err
 		}
-		results[i] = s.fetch(c.version, &groups[i])
+		results[i] = s.fetch(c.version, &groups[i], req.RequireStable)
 		return nil
 	}, func(i int, code int16) {
 		results[i] = failedFetch(&groups[i], code)
@@ -110,13 +110,13 @@ func oldFetched(resp *kmsg.OffsetFetchResponse, g kmsg.OffsetFetchResponseGroup)
 
 // fetch answers one group. From v10 topics are named by id on the wire, by name
 // in the core.
-func (s *shard) fetch(version int16, g *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+func (s *shard) fetch(version int16, g *kmsg.OffsetFetchRequestGroup, stable bool) kmsg.OffsetFetchResponseGroup {
 	if version < 10 {
-		return s.core.Fetch(g)
+		return s.core.Fetch(g, stable)
 	}
 	image := s.coord.cfg.topics.image()
 	if g.Topics == nil {
-		resp := s.core.Fetch(g)
+		resp := s.core.Fetch(g, stable)
 		resp.Topics = slices.DeleteFunc(resp.Topics, func(t kmsg.OffsetFetchResponseGroupTopic) bool {
 			return image.Topic(t.Topic) == nil
 		})
@@ -135,7 +135,7 @@ func (s *shard) fetch(version int16, g *kmsg.OffsetFetchRequestGroup) kmsg.Offse
 		t.Topic = topic.Name
 		asked.Topics = append(asked.Topics, t)
 	}
-	resp := s.core.Fetch(&asked)
+	resp := s.core.Fetch(&asked, stable)
 	identify(image, &resp)
 	resp.Topics = append(resp.Topics, unknown...)
 	return resp

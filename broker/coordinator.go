@@ -81,9 +81,15 @@ type shardLog interface {
 	append(ctx context.Context, records []group.Record, now time.Time) (storage.LSN, error)
 	// part makes the records a part of somebody else's commit.
 	part(records []group.Record, now time.Time) storage.Append
-	// replay calls f for every record, in order, that was appended, and tells
-	// the LSN of the newest.
-	replay(ctx context.Context, f func(key, value []byte) error) (storage.LSN, error)
+	// replay calls record for every record and end for every marker, in order, that
+	// was appended, and tells the LSN of the newest.
+	replay(ctx context.Context, to replay) (storage.LSN, error)
+}
+
+// replay is who is told of a shard's log.
+type replay struct {
+	record func(r group.Record) error
+	end    func(producerID int64, committed bool)
 }
 
 func newCoordinator(cfg coordinatorConfig) *coordinator {
@@ -243,41 +249,4 @@ func noRoomCode(err error) int16 {
 		return kerr.InvalidRequest.Code
 	}
 	return kerr.CoordinatorNotAvailable.Code
-}
-
-// deleteTopic removes all offsets of a topic, in one frame with its deletion:
-// commit is given the tombstones, must commit them with the record of the
-// deletion, apply it to the image, and return. Meanwhile the shards that hold
-// such offsets stand still, so that no commit of an offset can come between. No
-// shard waits for the metadata store, so the caller may hold its lock.
-func (c *coordinator) deleteTopic(ctx context.Context, topic string,
-	commit func(tombstones []storage.Append) (storage.LSN, error)) (storage.LSN, error) {
-	shards := c.shards.Load()
-	if shards == nil {
-		return commit(nil)
-	}
-	var appends []storage.Append
-	outcome := make(chan heldOutcome)
-	var out heldOutcome
-	held := 0
-	defer func() {
-		for range held {
-			outcome <- out
-		}
-	}()
-	// One after another, always in the same order: two deletions at once cannot
-	// wait for each other.
-	for _, s := range *shards {
-		parts := make(chan holdResult, 1)
-		s.send(ctx, holdTask(topic, parts, outcome))
-		r := <-parts
-		if r.code != 0 {
-			out.err = fmt.Errorf("offsets of topic %s in %s-%d: %w", topic, meta.OffsetsTopic, s.number, kerr.ErrorForCode(r.code))
-			return 0, out.err
-		}
-		held++
-		appends = append(appends, r.appends...)
-	}
-	out.lsn, out.err = commit(appends)
-	return out.lsn, out.err
 }

@@ -32,23 +32,36 @@ func (l *offsetsLog) append(ctx context.Context, records []group.Record, now tim
 }
 
 func (l *offsetsLog) part(records []group.Record, now time.Time) storage.Append {
-	var batches []byte
+	return storage.Append{Partition: l.partition, Batches: offsetsBatches(records, now)}
+}
+
+// offsetsBatches makes the batches of the records: a new one whenever another producer
+// has its turn or one is full.
+func offsetsBatches(records []group.Record, now time.Time) (batches []byte) {
 	var rs []batch.Record
 	size := 0
 	for i, r := range records {
 		rs = append(rs, batch.Record{Timestamp: now.UnixMilli(), Key: r.Key, Value: r.Value})
 		size += len(r.Key) + len(r.Value)
-		if size >= offsetsBatchBytes || i == len(records)-1 {
-			batches = batch.AppendBatch(batches, batch.BuildOptions{}, rs...)
+		if size >= offsetsBatchBytes || i == len(records)-1 || !sameTxn(r.Txn, records[i+1].Txn) {
+			opt := batch.BuildOptions{}
+			if r.Txn != nil {
+				// As Kafka's, without sequence numbers: the coordinator is the one who appends.
+				opt.Transactional = true
+				opt.Producer = &batch.Producer{ID: r.Txn.ID, Epoch: r.Txn.Epoch, Sequence: -1}
+			}
+			batches = batch.AppendBatch(batches, opt, rs...)
 			rs, size = rs[:0], 0
 		}
 	}
-	return storage.Append{Partition: l.partition, Batches: batches}
+	return batches
 }
+
+func sameTxn(a, b *group.Producer) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // replay reads up to the end, not only to the high watermark: after a failed
 // append the shard must stand where the log stands.
-func (l *offsetsLog) replay(ctx context.Context, f func(key, value []byte) error) (storage.LSN, error) {
+func (l *offsetsLog) replay(ctx context.Context, to replay) (storage.LSN, error) {
 	lsn, end := l.partition.LastLSN(), int64(0)
 	marks := l.partition.Offsets()
 	if l.store.Err() != nil {
@@ -60,7 +73,7 @@ func (l *offsetsLog) replay(ctx context.Context, f func(key, value []byte) error
 		end = marks.End
 	}
 	for at := marks.Start; at < end; {
-		next, err := l.replayFrom(ctx, at, end, f)
+		next, err := l.replayFrom(ctx, at, end, to)
 		if err != nil {
 			return 0, fmt.Errorf("read %s-%d from offset %d: %w", meta.OffsetsTopic, l.number, at, err)
 		}
@@ -73,7 +86,7 @@ func (l *offsetsLog) replay(ctx context.Context, f func(key, value []byte) error
 }
 
 // replayFrom replays one run of batches and returns the offset behind it.
-func (l *offsetsLog) replayFrom(ctx context.Context, at, end int64, f func(key, value []byte) error) (int64, error) {
+func (l *offsetsLog) replayFrom(ctx context.Context, at, end int64, to replay) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return at, err
 	}
@@ -91,20 +104,37 @@ func (l *offsetsLog) replayFrom(ctx context.Context, at, end int64, f func(key, 
 		if b, rest, err = batch.Split(rest); err != nil {
 			return at, err
 		}
-		if !b.Control() { // markers of transactions, which cannot commit offsets yet
-			for r, err := range b.Records(1 << 30) {
-				if err != nil {
-					return at, err
-				}
-				if r.Offset < at {
-					continue
-				}
-				if err := f(r.Key, r.Value); err != nil {
-					return at, fmt.Errorf("record at offset %d: %w", r.Offset, err)
-				}
-			}
+		if err := replayBatch(b, at, to); err != nil {
+			return at, err
 		}
 		at = b.NextOffset()
 	}
 	return at, nil
+}
+
+// replayBatch replays the records of a batch from an offset on.
+func replayBatch(b batch.Batch, from int64, to replay) error {
+	if b.Control() {
+		m, ok, err := b.Marker()
+		if ok {
+			to.end(b.ProducerID(), m.Commit)
+		}
+		return err
+	}
+	var txn *group.Producer
+	if b.Transactional() {
+		txn = &group.Producer{ID: b.ProducerID(), Epoch: b.ProducerEpoch()}
+	}
+	for r, err := range b.Records(1 << 30) {
+		if err != nil {
+			return err
+		}
+		if r.Offset < from {
+			continue
+		}
+		if err := to.record(group.Record{Key: r.Key, Value: r.Value, Txn: txn}); err != nil {
+			return fmt.Errorf("record at offset %d: %w", r.Offset, err)
+		}
+	}
+	return nil
 }

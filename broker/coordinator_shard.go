@@ -171,13 +171,16 @@ func (s *shard) load() error {
 		}
 	}()
 	skipped := 0
-	lsn, err := s.log.replay(s.coord.ctx, func(key, value []byte) error {
-		err := core.Replay(key, value)
-		if unknown := (*group.UnknownKeyError)(nil); errors.As(err, &unknown) {
-			skipped++
-			return nil
-		}
-		return err
+	lsn, err := s.log.replay(s.coord.ctx, replay{
+		record: func(r group.Record) error {
+			err := core.Replay(r)
+			if unknown := (*group.UnknownKeyError)(nil); errors.As(err, &unknown) {
+				skipped++
+				return nil
+			}
+			return err
+		},
+		end: core.ReplayEnd,
 	})
 	s.retryAt = s.coord.cfg.now().Add(reloadDelay) // should the core have to go again soon
 	if err != nil {

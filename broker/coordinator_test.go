@@ -66,12 +66,12 @@ func (l *fakeLog) part(records []group.Record, _ time.Time) storage.Append {
 	return storage.Append{Batches: records[0].Key}
 }
 
-func (l *fakeLog) replay(_ context.Context, f func(key, value []byte) error) (storage.LSN, error) {
+func (l *fakeLog) replay(_ context.Context, to replay) (storage.LSN, error) {
 	l.mu.Lock()
 	records := l.mu.records
 	l.mu.Unlock()
 	for _, r := range records {
-		if err := f(r.Key, r.Value); err != nil {
+		if err := to.record(r); err != nil {
 			return 0, err
 		}
 	}

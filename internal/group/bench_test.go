@@ -79,7 +79,7 @@ func BenchmarkReplay(b *testing.B) {
 		for i := range 1000 {
 			for p := range int32(10) {
 				o := &offset{at: int64(round), epoch: 3, time: now.UnixMilli(), expires: -1, topicID: [16]byte{1}}
-				log = append(log, Record{offsetKey(fmt.Sprintf("group-%d", i), "orders", p), offsetValue(o)})
+				log = append(log, Record{Key: offsetKey(fmt.Sprintf("group-%d", i), "orders", p), Value: offsetValue(o)})
 			}
 		}
 	}
@@ -90,7 +90,7 @@ func BenchmarkReplay(b *testing.B) {
 			c = New(Config{})
 		}
 		r := &log[i%len(log)]
-		if err := c.Replay(r.Key, r.Value); err != nil {
+		if err := c.Replay(*r); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -105,7 +105,7 @@ func BenchmarkRestart(b *testing.B) {
 		for i := range groups {
 			for p := range int32(10) {
 				o := &offset{at: int64(round), epoch: 3, time: 1_000_000, expires: -1, topicID: [16]byte{1}}
-				log = append(log, Record{offsetKey(fmt.Sprintf("group-%d", i), "orders", p), offsetValue(o)})
+				log = append(log, Record{Key: offsetKey(fmt.Sprintf("group-%d", i), "orders", p), Value: offsetValue(o)})
 			}
 		}
 	}
@@ -113,7 +113,7 @@ func BenchmarkRestart(b *testing.B) {
 	for b.Loop() {
 		c := New(Config{})
 		for i := range log {
-			if err := c.Replay(log[i].Key, log[i].Value); err != nil {
+			if err := c.Replay(log[i]); err != nil {
 				b.Fatal(err)
 			}
 		}

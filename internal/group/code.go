@@ -4,6 +4,7 @@ package group
 const (
 	none                      int16 = 0
 	unknownTopicOrPartition   int16 = 3
+	coordinatorNotAvailable   int16 = 15
 	offsetMetadataTooLarge    int16 = 12
 	illegalGeneration         int16 = 22
 	inconsistentGroupProtocol int16 = 23
@@ -15,12 +16,14 @@ const (
 	unsupportedVersion        int16 = 35
 	invalidRequest            int16 = 42
 	policyViolation           int16 = 44
+	invalidProducerEpoch      int16 = 47
 	nonEmptyGroup             int16 = 68
 	groupIDNotFound           int16 = 69
 	memberIDRequired          int16 = 79
 	groupMaxSizeReached       int16 = 81
 	fencedInstanceID          int16 = 82
 	groupSubscribedToTopic    int16 = 86
+	unstableOffsetCommit      int16 = 88
 	fencedMemberEpoch         int16 = 110
 	unreleasedInstanceID      int16 = 111
 	unsupportedAssignor       int16 = 112

@@ -1,27 +1,24 @@
 package group
 
-import (
-	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/weirstream/weir/internal/assignor"
-)
+import "github.com/weirstream/weir/internal/assignor"
 
-// consumerMayCommit says whether the sender of an OffsetCommit may commit at all. Who
+// consumerMayCommit says whether the sender of a commit may commit at all. Who
 // names no epoch is an administrator, or a consumer that assigns itself its
-// partitions; it must not disturb a group that has members.
-func (g *group) consumerMayCommit(req *kmsg.OffsetCommitRequest) int16 {
+// partitions; it must not disturb a group that has members. In a transaction it may.
+func (g *group) consumerMayCommit(from committer) int16 {
 	cg := g.consumer
-	if req.Generation < 0 && len(cg.members) == 0 {
+	if from.generation < 0 && len(cg.members) == 0 || from.transactional && from.anonymous() {
 		return none
 	}
-	m := cg.members[req.MemberID]
+	m := cg.members[from.memberID]
 	switch {
 	case m == nil:
 		return unknownMemberID
-	case m.classic == nil && req.Version < 9:
+	case m.classic == nil && from.version < 9 && !from.transactional:
 		return unsupportedVersion
-	case m.classic != nil && req.Generation != m.epoch:
+	case m.classic != nil && from.generation != m.epoch:
 		return illegalGeneration
-	case m.classic == nil && req.Generation > m.epoch:
+	case m.classic == nil && from.generation > m.epoch:
 		return staleMemberEpoch
 	}
 	return none
@@ -30,16 +27,16 @@ func (g *group) consumerMayCommit(req *kmsg.OffsetCommitRequest) int16 {
 // consumerMayCommitTo says whether it may commit to a partition (KIP-1251): a member
 // whose epoch has just moved on may still commit with an older one, as long as it has
 // had the partition at that epoch already, and has it still.
-func (g *group) consumerMayCommitTo(req *kmsg.OffsetCommitRequest, topic assignor.TopicID, partition int32) int16 {
-	m := g.consumer.members[req.MemberID]
-	if m == nil || m.classic != nil || req.Generation == m.epoch {
+func (g *group) consumerMayCommitTo(from committer, topic assignor.TopicID, partition int32) int16 {
+	m := g.consumer.members[from.memberID]
+	if m == nil || m.classic != nil || from.generation == m.epoch {
 		return none
 	}
 	since, ok := m.assigned[topic][partition]
 	if !ok {
 		since, ok = m.revoking[topic][partition]
 	}
-	if !ok || req.Generation < since {
+	if !ok || from.generation < since {
 		return staleMemberEpoch
 	}
 	return none

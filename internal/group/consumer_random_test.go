@@ -423,7 +423,7 @@ func (w *storm) replay(log []Record) *Core {
 	c := New(w.cfg)
 	c.SetCluster(w.now, w.cluster)
 	for _, r := range log {
-		if err := c.Replay(r.Key, r.Value); err != nil {
+		if err := c.Replay(r); err != nil {
 			w.t.Fatal(err)
 		}
 	}

@@ -274,7 +274,7 @@ func (s *script) fetchAs(a args) {
 	cl := s.client(a.words[0])
 	req := kmsg.NewOffsetFetchRequestGroup()
 	req.Group, req.MemberID, req.MemberEpoch = cl.group, kmsg.StringPtr(a.str("id", cl.id)), int32(a.num("epoch", int(cl.generation)))
-	s.printf("%s fetch: %s", cl.name, code(s.core.Fetch(&req).ErrorCode))
+	s.printf("%s fetch: %s", cl.name, code(s.core.Fetch(&req, false).ErrorCode))
 }
 
 func describeConsumerRecord(group string, x *consumerEntry) string {

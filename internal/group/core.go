@@ -83,6 +83,9 @@ type Reply struct {
 type Record struct {
 	Key   []byte
 	Value []byte // nil: a tombstone
+	// Txn is who appends it in a transaction; nil: it is part of none. A batch has
+	// records of one producer only.
+	Txn *Producer
 }
 
 // Output is what piled up since the last Take. The records come first: no
@@ -97,6 +100,8 @@ type Core struct {
 	cfg     Config
 	cluster Cluster
 	groups  map[string]*group
+	txns    map[int64]*transaction // open, by producer id
+	order   int64                  // of the newest offset, see offset.order
 	timers  timers
 	out     Output
 	bytes   int   // of the records in out
@@ -109,7 +114,7 @@ type Core struct {
 
 // New makes an empty Core.
 func New(cfg Config) *Core {
-	return &Core{cfg: cfg.withDefaults(), cluster: noCluster{}, groups: map[string]*group{}}
+	return &Core{cfg: cfg.withDefaults(), cluster: noCluster{}, groups: map[string]*group{}, txns: map[int64]*transaction{}}
 }
 
 // Take returns what the steps since the last Take have produced.
@@ -157,8 +162,10 @@ func (c *Core) reply(tok Token, resp kmsg.Response) {
 	c.out.Replies = append(c.out.Replies, Reply{tok, resp})
 }
 
-func (c *Core) record(key, value []byte) {
-	c.out.Records = append(c.out.Records, Record{key, value})
+func (c *Core) record(key, value []byte) { c.recordTxn(nil, key, value) }
+
+func (c *Core) recordTxn(p *Producer, key, value []byte) {
+	c.out.Records = append(c.out.Records, Record{key, value, p})
 	c.bytes += len(key) + len(value)
 }
 
@@ -166,7 +173,7 @@ func (c *Core) record(key, value []byte) {
 func (c *Core) lookup(id string) *group {
 	g := c.groups[id]
 	if g == nil {
-		g = &group{id: id, offsets: map[string]map[int32]*offset{}}
+		g = &group{id: id, offsets: map[string]map[int32]*offset{}, unstable: map[string]map[int32]map[int64]*offset{}}
 		g.state = Empty
 		g.byID, g.static = map[string]*member{}, map[string]string{}
 		g.support, g.pending = map[string]int{}, map[string]*timer{}
@@ -180,7 +187,7 @@ func (c *Core) lookup(id string) *group {
 
 // settle forgets a group that holds nothing and of which the log knows nothing.
 func (c *Core) settle(g *group) {
-	if g.state == Empty && !g.persisted && len(g.offsets) == 0 && len(g.pending) == 0 {
+	if g.state == Empty && !g.persisted && len(g.offsets) == 0 && len(g.unstable) == 0 && len(g.pending) == 0 {
 		c.timers.stop(&g.expiry)
 		delete(c.groups, g.id)
 		c.groupGone(g.id)

@@ -1,8 +1,6 @@
 package group
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -22,7 +20,7 @@ func (c *Core) DeleteGroup(now time.Time, id string) int16 {
 		c.forgetPending(g, id) // who comes with such an id is not known any more
 	}
 	offsets := 0
-	for _, topic := range slices.Sorted(maps.Keys(g.offsets)) {
+	for _, topic := range g.topicsOf() {
 		offsets += c.eraseTopic(g, topic)
 	}
 	if g.persisted {
@@ -64,7 +62,7 @@ func (c *Core) DeleteOffsets(now time.Time, req *kmsg.OffsetDeleteRequest,
 				rp.ErrorCode = unknownTopicOrPartition
 			case needed(t.Topic):
 				rp.ErrorCode = groupSubscribedToTopic
-			case g.offsets[t.Topic][p.Partition] != nil:
+			case g.offsets[t.Topic][p.Partition] != nil, g.isUnstable(t.Topic, p.Partition):
 				c.erase(g, t.Topic, p.Partition)
 				deleted++
 			}

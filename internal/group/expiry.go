@@ -40,7 +40,9 @@ func (c *Core) expire(now time.Time, g *group) {
 		c.noteGroup(now, g, EventOffsetsExpired, "those of "+plural(expired, "partition"))
 	}
 	if g.state == Empty && len(g.offsets) == 0 {
-		c.expireGroup(now, g)
+		if len(g.unstable) == 0 { // else it is looked at again when the transaction ends
+			c.expireGroup(now, g)
+		}
 		return
 	}
 	if !next.IsZero() {
@@ -55,6 +57,9 @@ func (c *Core) eraseExpired(now time.Time, g *group, needed func(topic string) b
 			continue
 		}
 		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
+			if g.isUnstable(topic, partition) {
+				continue // the end of the transaction has the group looked at again
+			}
 			at := c.expiresAt(g, g.offsets[topic][partition])
 			if !at.After(now) {
 				c.erase(g, topic, partition)

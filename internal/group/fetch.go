@@ -9,9 +9,9 @@ import (
 
 // Fetch is one group of OffsetFetch v1–10 (KIP-709). Null topics are all that
 // the group has offsets of. A group that does not exist, and a partition without
-// an offset, are no errors: the offset is -1. requireStable (KIP-447) changes
-// nothing as long as no transaction can have an offset pending.
-func (c *Core) Fetch(req *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+// an offset, are no errors: the offset is -1. With requireStable (KIP-447) the offset
+// of a partition is not told while a transaction has one pending for it.
+func (c *Core) Fetch(req *kmsg.OffsetFetchRequestGroup, requireStable bool) kmsg.OffsetFetchResponseGroup {
 	resp := kmsg.NewOffsetFetchResponseGroup()
 	resp.Group = req.Group
 	resp.Topics = []kmsg.OffsetFetchResponseGroupTopic{}
@@ -28,7 +28,9 @@ func (c *Core) Fetch(req *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponse
 			rp := kmsg.NewOffsetFetchResponseGroupTopicPartition()
 			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = partition, -1, -1, kmsg.StringPtr("")
 			if g != nil {
-				if o := g.offsets[t.Topic][partition]; o != nil {
+				if requireStable && g.isUnstable(t.Topic, partition) {
+					rp.ErrorCode = unstableOffsetCommit
+				} else if o := g.offsets[t.Topic][partition]; o != nil {
 					rp.Offset, rp.LeaderEpoch, rp.Metadata = o.at, o.epoch, kmsg.StringPtr(o.metadata)
 				}
 			}

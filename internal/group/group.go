@@ -23,11 +23,12 @@ const (
 // group is one group: its offsets, and its membership.
 type group struct {
 	id        string
-	offsets   map[string]map[int32]*offset // by topic and partition; no empty inner map
-	expiry    timer                        // offsets, or the empty group itself, may have to go
-	persisted bool                         // the log holds a group record, not followed by a tombstone
-	held      int64                        // bytes of memory that members, pending ids and notes take
-	notes     int64                        // of these, the metadata of offsets
+	offsets   map[string]map[int32]*offset           // by topic and partition; no empty inner map
+	unstable  map[string]map[int32]map[int64]*offset // pending in transactions, by producer id besides; no empty inner map
+	expiry    timer                                  // offsets, or the empty group itself, may have to go
+	persisted bool                                   // the log holds a group record, not followed by a tombstone
+	held      int64                                  // bytes of memory that members, pending ids and offsets, and notes take
+	notes     int64                                  // of these, the metadata of offsets
 
 	classic
 	// consumer is the membership of a group of the next protocol; nil of all others.

@@ -44,6 +44,10 @@ func (c *Core) fits(g *group, n int64) bool {
 
 func (c *Core) hold(g *group, n int64) {
 	g.held += n
+	c.count(n)
+}
+
+func (c *Core) count(n int64) {
 	c.held += n
 	c.cfg.Memory(n)
 }

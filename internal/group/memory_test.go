@@ -198,7 +198,7 @@ func TestNotesAreBounded(t *testing.T) {
 	}
 	again := New(Config{})
 	for _, r := range log {
-		if err := again.Replay(r.Key, r.Value); err != nil {
+		if err := again.Replay(r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -221,7 +221,7 @@ func TestFetchAnswersOnce(t *testing.T) {
 	topic := kmsg.NewOffsetFetchRequestGroupTopic()
 	topic.Topic, topic.Partitions = "t", []int32{0, 0, 1, 0}
 	req.Topics = append(req.Topics, topic, topic)
-	resp := c.Fetch(&req)
+	resp := c.Fetch(&req, false)
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 2 {
 		t.Errorf("answer: %+v", resp.Topics)
 	}

@@ -2,8 +2,6 @@ package group
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +16,7 @@ type offset struct {
 	time     int64    // ms, when it was committed
 	expires  int64    // ms, when the client asked for it (v2–v4); -1: by the broker's retention
 	topicID  [16]byte // zero if it was committed before topics had ids
+	order    int64    // counts the offsets of the log, so that of two the later is known
 }
 
 // Commit is OffsetCommit v2–10 (KIP-211, KIP-320, KIP-345, KIP-447's rules for
@@ -26,7 +25,8 @@ type offset struct {
 // error its entry gets, and 0 for all others.
 func (c *Core) Commit(now time.Time, req *kmsg.OffsetCommitRequest,
 	refuse func(t *kmsg.OffsetCommitRequestTopic, partition int32) int16) *kmsg.OffsetCommitResponse {
-	g, code := c.commitTo(req)
+	from := committer{req.MemberID, req.InstanceID, req.Generation, req.Version, false}
+	g, code := c.commitTo(req, from)
 	c.maybeFenced(now, g, code, req.MemberID, req.InstanceID, "OffsetCommit")
 	if code == none && req.Generation >= 0 && g.consumer == nil {
 		// Commits are a sign of life, as heartbeats are.
@@ -59,7 +59,7 @@ func (c *Core) Commit(now time.Time, req *kmsg.OffsetCommitRequest,
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
-	if whole := c.refuses(g, req, &batch); whole != none {
+	if whole := c.refuses(g, from, &batch); whole != none {
 		refuseAll(resp, whole)
 	} else {
 		for i := range batch.list {
@@ -72,7 +72,7 @@ func (c *Core) Commit(now time.Time, req *kmsg.OffsetCommitRequest,
 
 // refuses looks at a commit as a whole: it may be too large, and a member that is
 // behind its group may only commit to what it has all along (KIP-1251).
-func (c *Core) refuses(g *group, req *kmsg.OffsetCommitRequest, batch *commits) int16 {
+func (c *Core) refuses(g *group, from committer, batch *commits) int16 {
 	if batch.bytes > c.cfg.MaxRecord {
 		return invalidCommitOffsetSize
 	}
@@ -81,7 +81,7 @@ func (c *Core) refuses(g *group, req *kmsg.OffsetCommitRequest, batch *commits) 
 	}
 	for i := range batch.list {
 		x := &batch.list[i]
-		if code := g.consumerMayCommitTo(req, x.offset.topicID, x.partition); code != none {
+		if code := g.consumerMayCommitTo(from, x.offset.topicID, x.partition); code != none {
 			return code
 		}
 	}
@@ -122,7 +122,7 @@ func retention(req *kmsg.OffsetCommitRequest, now time.Time) int64 {
 // commitTo finds the group of a commit and says whether the sender may commit.
 // A generation of -1 is an administrator, or a consumer that assigns itself its
 // partitions; it must not disturb a group that has members.
-func (c *Core) commitTo(req *kmsg.OffsetCommitRequest) (*group, int16) {
+func (c *Core) commitTo(req *kmsg.OffsetCommitRequest, from committer) (*group, int16) {
 	g := c.groups[req.Group]
 	if g == nil {
 		switch {
@@ -138,25 +138,42 @@ func (c *Core) commitTo(req *kmsg.OffsetCommitRequest) (*group, int16) {
 		return c.lookup(req.Group), none
 	}
 	if g.consumer != nil {
-		return g, g.consumerMayCommit(req)
+		return g, g.consumerMayCommit(from)
 	}
-	return g, g.mayCommit(req.Generation, req.MemberID, req.InstanceID)
+	return g, g.mayCommit(from)
 }
 
-func (g *group) mayCommit(generation int32, memberID string, instance *string) int16 {
-	if generation < 0 && g.state == Empty {
+// committer is who commits offsets.
+type committer struct {
+	memberID      string
+	instance      *string
+	generation    int32 // or member epoch; -1: none
+	version       int16 // of the request
+	transactional bool
+}
+
+// anonymous is a committer that names no member.
+func (from *committer) anonymous() bool {
+	return from.generation < 0 && from.memberID == "" && from.instance == nil
+}
+
+func (g *group) mayCommit(from committer) int16 {
+	if from.generation < 0 && g.state == Empty {
 		return none
 	}
-	if generation < 0 && memberID == "" && instance == nil {
+	if from.anonymous() {
+		if from.transactional {
+			return none
+		}
 		return unknownMemberID
 	}
-	if code := g.check(memberID, instance); code != none {
+	if code := g.check(from.memberID, from.instance); code != none {
 		return code
 	}
-	if generation != g.generation {
+	if from.generation != g.generation {
 		return illegalGeneration
 	}
-	if g.state == CompletingRebalance {
+	if g.state == CompletingRebalance && !from.transactional {
 		return rebalanceInProgress
 	}
 	return none
@@ -188,7 +205,7 @@ func commitOf(group string, t *kmsg.OffsetCommitRequestTopic, p kmsg.OffsetCommi
 
 func (c *Core) commit(g *group, x *commit) {
 	x.offset.metadata = strings.Clone(x.offset.metadata)
-	c.put(g, x.topic, x.partition, x.offset)
+	c.put(g, x.place, x.offset)
 	c.record(offsetKey(g.id, x.topic, x.partition), offsetValue(x.offset))
 }
 
@@ -204,15 +221,29 @@ func refuseAll(resp *kmsg.OffsetCommitResponse, code int16) {
 	}
 }
 
-func (c *Core) put(g *group, topic string, partition int32, o *offset) {
-	if g.offsets[topic] == nil {
-		g.offsets[topic] = map[int32]*offset{}
-	}
-	c.holdNote(g, g.offsets[topic][partition], o)
-	g.offsets[topic][partition] = o
+// next counts the offsets that come into the log.
+func (c *Core) next() int64 {
+	c.order++
+	return c.order
 }
 
+// put makes an offset, the newest in the log, that of its partition.
+func (c *Core) put(g *group, at place, o *offset) {
+	o.order = c.next()
+	c.keep(g, at, o)
+}
+
+func (c *Core) keep(g *group, at place, o *offset) {
+	if g.offsets[at.topic] == nil {
+		g.offsets[at.topic] = map[int32]*offset{}
+	}
+	c.holdNote(g, g.offsets[at.topic][at.partition], o)
+	g.offsets[at.topic][at.partition] = o
+}
+
+// clear does what a tombstone does: what is pending for the partition is gone, too.
 func (c *Core) clear(g *group, topic string, partition int32) {
+	c.unpendAll(g, place{topic, partition})
 	c.holdNote(g, g.offsets[topic][partition], nil)
 	delete(g.offsets[topic], partition)
 	if len(g.offsets[topic]) == 0 {
@@ -220,13 +251,13 @@ func (c *Core) clear(g *group, topic string, partition int32) {
 	}
 }
 
-// DropTopic removes all offsets of a topic that is deleted.
+// DropTopic removes all offsets of a topic that is deleted, pending ones too.
 func (c *Core) DropTopic(now time.Time, topic string) {
 	for _, g := range c.sorted() {
-		if len(g.offsets[topic]) == 0 {
+		n := c.eraseTopic(g, topic)
+		if n == 0 {
 			continue
 		}
-		n := c.eraseTopic(g, topic)
 		c.noteGroup(now, g, EventOffsetsDeleted, fmt.Sprintf("those of %s, with topic %s", plural(n, "partition"), topic))
 		c.expire(now, g)
 	}
@@ -239,7 +270,7 @@ func (c *Core) erase(g *group, topic string, partition int32) {
 
 // eraseTopic erases all offsets of a topic, and tells how many there were.
 func (c *Core) eraseTopic(g *group, topic string) int {
-	partitions := slices.Sorted(maps.Keys(g.offsets[topic]))
+	partitions := g.partitionsOf(topic)
 	for _, partition := range partitions {
 		c.erase(g, topic, partition)
 	}

@@ -305,7 +305,7 @@ func (w *world) restart() {
 	clear(w.asked)
 	w.core = New(w.cfg)
 	for _, r := range w.log {
-		if err := w.core.Replay(r.Key, r.Value); err != nil {
+		if err := w.core.Replay(r); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -404,7 +404,7 @@ func (w *world) check() {
 	w.t.Helper()
 	other := New(w.cfg)
 	for _, r := range w.log {
-		if err := other.Replay(r.Key, r.Value); err != nil {
+		if err := other.Replay(r); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -641,7 +641,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(memberKey(keyConsumerRegex, "g", ".*"), regexValue(&regex{topics: []string{"a"}}))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		c := New(Config{NewMemberID: func(p string) string { return p }})
-		if c.Replay(key, value) != nil {
+		if c.Replay(Record{Key: key, Value: value}) != nil {
 			return
 		}
 		now := time.UnixMilli(0)

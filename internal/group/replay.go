@@ -8,17 +8,19 @@ import (
 )
 
 // Replay applies one record of the log, in the order of offsets, to a Core that
-// serves nobody yet. On an error nothing was applied; an *UnknownKeyError may be
-// passed over. The bytes may be reused afterwards.
-func (c *Core) Replay(key, value []byte) error {
-	e, err := decode(key, value)
+// serves nobody yet; ReplayEnd is for the markers among them. On an error nothing was
+// applied; an *UnknownKeyError may be passed over. The bytes may be reused afterwards.
+func (c *Core) Replay(r Record) error {
+	e, err := decode(r.Key, r.Value)
 	if err != nil {
 		return err
 	}
 	g := c.lookup(e.group)
 	switch {
+	case e.isOffset && e.offset != nil && r.Txn != nil:
+		c.pend(*r.Txn, g, place{e.topic, e.partition}, e.offset)
 	case e.isOffset && e.offset != nil:
-		c.put(g, e.topic, e.partition, e.offset)
+		c.put(g, place{e.topic, e.partition}, e.offset)
 	case e.isOffset:
 		c.clear(g, e.topic, e.partition)
 	case e.consumer != nil:
@@ -34,6 +36,13 @@ func (c *Core) Replay(key, value []byte) error {
 	}
 	c.settle(g)
 	return nil
+}
+
+// ReplayEnd applies the marker that ends the transaction of a producer.
+func (c *Core) ReplayEnd(producerID int64, committed bool) {
+	for _, g := range c.endTxn(producerID, committed) {
+		c.settle(g)
+	}
 }
 
 // reset forgets the membership, which a group record replaces as a whole.

@@ -375,7 +375,7 @@ func (s *script) fetch(a args) {
 		t.Topic, t.Partitions = topic, []int32{int32(atoi(partition))}
 		req.Topics = append(req.Topics, t)
 	}
-	resp := s.core.Fetch(&req)
+	resp := s.core.Fetch(&req, a.has("stable"))
 	s.printf("fetch %s: %s", resp.Group, code(resp.ErrorCode))
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
@@ -454,7 +454,7 @@ func (s *script) restart(args) {
 	s.core = New(s.cfg)
 	s.core.SetCluster(s.now, s.topics)
 	for _, r := range s.log {
-		if err := s.core.Replay(r.Key, r.Value); err != nil {
+		if err := s.core.Replay(r); err != nil {
 			s.printf("replay: %v", err)
 		}
 	}

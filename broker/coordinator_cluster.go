@@ -95,7 +95,8 @@ func (c *coordinator) clusterChanged() {
 func (s *shard) learn(core *group.Core, now time.Time) {
 	image := s.coord.cfg.topics.image()
 	lsn := s.coord.cfg.topics.lsn() // covers the image, which was committed before it could be seen
-	core.SetCluster(now, cluster{image, s.coord.cfg.settings})
+	core.SetCluster(now, cluster{image, s.coord.cfg.settings}, image.ChangedTopics(s.image))
+	s.image = image
 	s.lsn = max(s.lsn, lsn)
 }
 

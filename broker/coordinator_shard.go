@@ -56,6 +56,7 @@ type shard struct {
 	loadErr error         // of the first load
 
 	core     *group.Core // nil while the shard could not be rebuilt
+	image    *meta.Image // of which the core, or the one before it, was told last
 	lsn      storage.LSN // of the newest record
 	tokens   group.Token
 	waiters  map[group.Token]waiter

@@ -52,6 +52,7 @@ type consumerGroup struct {
 	assignTimer     timer // the next assignment must not come earlier
 	lost            int   // partitions of members that went since the last assignment
 	replayed        bool  // made from records, and not ready yet
+	derived         derived
 }
 
 // consumer is one member of a consumer group. It speaks the consumer protocol, or
@@ -121,6 +122,8 @@ func (c *Core) enter(g *group, m *consumer, instance *string) {
 	if cg.members[m.id] == nil {
 		cg.members[m.id] = m
 		c.consumers++
+		cg.moved()
+		cg.resubscribed()
 	}
 	if instance != nil && cg.static[*instance] == m {
 		delete(cg.static, *instance)
@@ -142,22 +145,6 @@ func (cg *consumerGroup) sortedMembers() []*consumer {
 		list = append(list, cg.members[id])
 	}
 	return list
-}
-
-// standsAt is the state of the group, which follows from its epochs and members.
-func (cg *consumerGroup) standsAt() State {
-	switch {
-	case len(cg.members) == 0:
-		return Empty
-	case cg.epoch > cg.assignmentEpoch:
-		return Assigning
-	}
-	for _, m := range cg.members {
-		if !m.reconciled(cg.assignmentEpoch) {
-			return Reconciling
-		}
-	}
-	return Stable
 }
 
 // own changes what a member has, and who has what.

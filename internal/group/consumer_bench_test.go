@@ -11,7 +11,7 @@ import (
 // consumerBench makes groups of members that are stable, and the heartbeat of each.
 func consumerBench(b *testing.B, groups, members int, partitions int32) (*Core, []*kmsg.ConsumerGroupHeartbeatRequest) {
 	c := New(Config{NewMemberID: func(p string) string { return p }, Consumer: ConsumerConfig{AssignmentInterval: time.Hour}})
-	c.SetCluster(time.UnixMilli(0), (&testCluster{}).with(map[string]int32{"t": partitions}))
+	c.SetCluster(time.UnixMilli(0), (&testCluster{}).with(map[string]int32{"t": partitions}), nil)
 	var list []*kmsg.ConsumerGroupHeartbeatRequest
 	for g := range groups {
 		for m := range members {
@@ -80,6 +80,6 @@ func BenchmarkSetCluster(b *testing.B) {
 	c, _ := consumerBench(b, 200, 10, 30)
 	cl := (&testCluster{}).with(map[string]int32{"t": 30, "other": 1})
 	for b.Loop() {
-		c.SetCluster(time.UnixMilli(0).Add(time.Hour), cl)
+		c.SetCluster(time.UnixMilli(0).Add(time.Hour), cl, []string{"other"})
 	}
 }

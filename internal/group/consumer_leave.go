@@ -41,6 +41,7 @@ func (c *Core) consumerLeave(now time.Time, req *kmsg.ConsumerGroupHeartbeatRequ
 	}
 	g.consumer.own(m, m.assigned, nil)
 	m.epoch = epochStaticLeave
+	g.consumer.moved()
 	c.timers.stop(&m.rebalance)
 	c.weighConsumer(g, m)
 	c.recordCurrent(g, m)
@@ -110,20 +111,6 @@ func (c *Core) heartbeatInterval(g *group) time.Duration {
 		every = max(hasty, every/4)
 	}
 	return min(every, c.groupConfig(g.id).HeartbeatInterval)
-}
-
-// busy tells whether members have steps to make. Those that have left to come back do
-// not count: nobody waits for them.
-func (cg *consumerGroup) busy() bool {
-	if cg.epoch > cg.assignmentEpoch {
-		return true
-	}
-	for _, m := range cg.members {
-		if m.epoch != epochStaticLeave && !m.reconciled(cg.assignmentEpoch) {
-			return true
-		}
-	}
-	return false
 }
 
 func partitionsOf[V any](m map[int32]V) []int32 { return slices.Sorted(maps.Keys(m)) }

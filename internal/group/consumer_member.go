@@ -39,6 +39,7 @@ func (c *Core) subscribed(now time.Time, g *group, was, m *consumer, isNew bool)
 		return ""
 	}
 	c.recordMember(g, m)
+	g.consumer.resubscribed()
 	names, regexes := !slices.Equal(was.topics, m.topics), was.regex != m.regex
 	if regexes {
 		c.dropRegex(g, was.regex)
@@ -86,6 +87,7 @@ func (c *Core) resolve(now time.Time, g *group, s string) {
 	r := &regex{pattern: pattern, since: now.UnixMilli()}
 	r.topics = r.match(c.cluster.TopicNames())
 	g.consumer.regexes[s] = r
+	g.consumer.resubscribed()
 	c.record(memberKey(keyConsumerRegex, g.id, s), regexValue(r))
 }
 
@@ -100,6 +102,7 @@ func (c *Core) dropRegex(g *group, s string) {
 		}
 	}
 	delete(g.consumer.regexes, s)
+	g.consumer.resubscribed()
 	c.record(memberKey(keyConsumerRegex, g.id, s), nil)
 }
 
@@ -133,6 +136,8 @@ func (c *Core) removeConsumer(g *group, m *consumer) {
 	if cg.members[m.id] == m {
 		delete(cg.members, m.id)
 		c.consumers--
+		cg.moved()
+		cg.resubscribed()
 	}
 	if m.instance != nil && cg.static[*m.instance] == m {
 		delete(cg.static, *m.instance)

@@ -92,7 +92,7 @@ func newStorm(t *testing.T, seed int64) *storm {
 	w.cluster = (&testCluster{}).with(map[string]int32{"t": 3, "u": 2})
 	w.eager = w.r.Intn(2) == 0
 	w.core = New(w.cfg)
-	w.core.SetCluster(w.now, w.cluster)
+	w.core.SetCluster(w.now, w.cluster, nil)
 	classics := w.r.Intn(3)
 	for i := range 3 + w.r.Intn(3) {
 		a := &sailor{name: fmt.Sprintf("c%d", i), classic: i < classics, epoch: -1}
@@ -180,8 +180,9 @@ func (w *storm) topics() {
 	default:
 		delete(next, name)
 	}
-	w.cluster = w.cluster.with(next)
-	w.core.SetCluster(w.now, w.cluster)
+	was := w.cluster
+	w.cluster = was.with(next)
+	w.core.SetCluster(w.now, w.cluster, w.cluster.changed(was))
 }
 
 // apply makes a client work on what it shall have, no more and no less.
@@ -421,7 +422,7 @@ func (w *storm) restart() {
 
 func (w *storm) replay(log []Record) *Core {
 	c := New(w.cfg)
-	c.SetCluster(w.now, w.cluster)
+	c.SetCluster(w.now, w.cluster, nil)
 	for _, r := range log {
 		if err := c.Replay(r); err != nil {
 			w.t.Fatal(err)
@@ -581,6 +582,25 @@ func (w *storm) check() {
 	}
 	if g.state != cg.standsAt() {
 		w.t.Errorf("the group is %s, and stands at %s", g.state, cg.standsAt())
+	}
+	w.checkDerived(cg)
+}
+
+// checkDerived finds out anew what the group keeps.
+func (w *storm) checkDerived(cg *consumerGroup) {
+	if got, want := cg.standing(), cg.stand(); got != want {
+		w.t.Errorf("the group believes that it stands at %+v, and stands at %+v", got, want)
+	}
+	if got, want := cg.subscriptions(), cg.findSubscriptions(); !maps.Equal(got, want) {
+		w.t.Errorf("the group believes that it subscribes to %v, and does to %v", got, want)
+	}
+	for s, r := range cg.regexes {
+		if want := r.match(w.cluster.TopicNames()); !slices.Equal(r.topics, want) {
+			w.t.Errorf("%s stands for %q, and matches %q", s, r.topics, want)
+		}
+	}
+	if got := cg.hashTopics(w.cluster); got != cg.hash {
+		w.t.Errorf("the topics have changed, and the group has not")
 	}
 }
 

@@ -204,6 +204,7 @@ func (s *step) take(state memberState, epoch int32, assigned, revoking holdings)
 		m.previous = m.epoch
 	}
 	m.epoch, m.state = epoch, state
+	s.cg.moved()
 	s.cg.own(m, assigned, revoking)
 }
 

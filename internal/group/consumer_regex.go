@@ -81,50 +81,57 @@ func (cg *consumerGroup) subscribesTo(m *consumer) iter.Seq[string] {
 	}
 }
 
-// consumerSubscribed tells whether a member subscribes to a topic.
-func (g *group) consumerSubscribed(topic string) bool {
-	for _, m := range g.consumer.members {
-		if _, ok := slices.BinarySearch(m.topics, topic); ok {
-			return true
+// resolve finds the topics anew, and tells whether they are others than before.
+func (r *regex) resolve(names iter.Seq[string]) bool {
+	was := r.topics
+	r.topics = r.match(names)
+	return !slices.Equal(was, r.topics)
+}
+
+// follow brings an expression up to date with topics that have come or gone, or exist as
+// before, and tells whether it stands for others now.
+func (r *regex) follow(cl Cluster, changed []string) bool {
+	was := len(r.topics)
+	var gone, come []string
+	for _, name := range changed {
+		_, _, exists := cl.Topic(name)
+		_, has := slices.BinarySearch(r.topics, name)
+		switch {
+		case has && !exists:
+			gone = append(gone, name)
+		case !has && exists && r.pattern.MatchString(name):
+			come = append(come, name)
 		}
 	}
-	for _, r := range g.consumer.regexes {
-		if _, ok := slices.BinarySearch(r.topics, topic); ok {
-			return true
+	if len(gone)+len(come) == 0 {
+		return false
+	}
+	slices.Sort(gone)
+	topics := make([]string, 0, was-len(gone)+len(come))
+	for _, name := range r.topics {
+		if _, is := slices.BinarySearch(gone, name); !is {
+			topics = append(topics, name)
 		}
 	}
-	return false
+	r.topics = sortedSet(append(topics, come...))
+	return true
 }
 
 // hashTopics is a fingerprint of the topics that a group subscribes to: which there
 // are, under which ids, with how many partitions. It does not depend on an order. 0
 // is the one of none.
 func (cg *consumerGroup) hashTopics(cl Cluster) int64 {
-	sum, seen := uint64(0), map[string]bool{}
-	add := func(name string) {
-		if seen[name] {
-			return
-		}
-		seen[name] = true
+	sum := uint64(0)
+	for name := range cg.subscriptions() {
 		id, partitions, ok := cl.Topic(name)
 		if !ok {
-			return
+			continue
 		}
 		h := fnv.New64a()
 		h.Write(id[:])
 		h.Write([]byte{byte(partitions >> 24), byte(partitions >> 16), byte(partitions >> 8), byte(partitions)})
 		h.Write([]byte(name))
 		sum += h.Sum64()
-	}
-	for _, m := range cg.members {
-		for _, name := range m.topics {
-			add(name)
-		}
-	}
-	for _, r := range cg.regexes {
-		for _, name := range r.topics {
-			add(name)
-		}
 	}
 	return int64(sum)
 }

@@ -151,6 +151,8 @@ func (c *Core) readyConsumers(now time.Time, g *group) {
 	cg.settleOwners()
 	cg.dropRegexes()
 	cg.replayed = false
+	cg.moved()
+	cg.resubscribed()
 	g.generation, g.protocolType, g.state = cg.epoch, consumerProtocol, cg.standsAt()
 	g.began = now
 	c.restarted(now, g)
@@ -160,7 +162,7 @@ func (c *Core) readyConsumers(now time.Time, g *group) {
 	}
 	c.armExpiry(now, g)
 	c.resolveMissing(now, g)
-	c.refresh(now, g)
+	c.refresh(now, g, func(r *regex) bool { return r.resolve(c.cluster.TopicNames()) })
 	if cg.epoch > cg.assignmentEpoch && !cg.assignTimer.armed() {
 		c.timers.set(&cg.assignTimer, now)
 	}

@@ -53,6 +53,18 @@ func (c *testCluster) with(partitions map[string]int32) *testCluster {
 	return next
 }
 
+// changed are the topics that have come, gone or changed since an earlier cluster.
+func (c *testCluster) changed(since *testCluster) []string {
+	var list []string
+	for _, name := range sortedSet(slices.AppendSeq(slices.Collect(c.TopicNames()), since.TopicNames())) {
+		id, n, ok := c.Topic(name)
+		if wasID, was, existed := since.Topic(name); id != wasID || n != was || ok != existed {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
 // place is a partition as scripts write it.
 func (c *testCluster) place(topic assignor.TopicID, partition int32) string {
 	name := strings.TrimRight(string(topic[:15]), "\x00")
@@ -84,8 +96,9 @@ func (s *script) setTopics(a args) {
 		topic, n := cutPlace(w)
 		list[topic] = int32(atoi(n))
 	}
-	s.topics = s.topics.with(list)
-	s.core.SetCluster(s.now, s.topics)
+	was := s.topics
+	s.topics = was.with(list)
+	s.core.SetCluster(s.now, s.topics, s.topics.changed(was))
 }
 
 // group-config g [session=] [heartbeat=] [interval=]
@@ -94,7 +107,7 @@ func (s *script) groupConfig(a args) {
 	next := s.topics.with(s.topics.partitions)
 	next.config = map[string]GroupConfig{a.words[0]: {ms("session"), ms("heartbeat"), ms("interval")}}
 	s.topics = next
-	s.core.SetCluster(s.now, s.topics)
+	s.core.SetCluster(s.now, s.topics, nil)
 }
 
 // consumer-config [max-size=] [migration=] [classic-max-size=] [interval=]

@@ -14,6 +14,7 @@ import (
 func (c *Core) bump(now time.Time, g *group, why string) {
 	cg := g.consumer
 	cg.epoch++
+	cg.moved()
 	cg.hash = cg.hashTopics(c.cluster)
 	g.persisted = true
 	c.record(consumerKey(keyConsumerGroup, g.id), groupEpochValue(cg))
@@ -69,6 +70,7 @@ func (c *Core) assignConsumers(now time.Time, g *group) {
 		}
 	}
 	cg.assignmentEpoch, cg.assignedAt = cg.epoch, now.Truncate(time.Millisecond)
+	cg.moved()
 	c.record(consumerKey(keyConsumerTargetEpoch, g.id), targetEpochValue(cg))
 	e := c.consumerEvent(now, g, EventAssignmentComputed, "by "+name)
 	e.Moved = moved
@@ -138,38 +140,49 @@ func (t targets) count() int {
 	return n
 }
 
-// SetCluster tells what topics and configurations of groups are now. Only groups
-// for which that changes something do work.
-func (c *Core) SetCluster(now time.Time, cl Cluster) {
+// SetCluster tells what topics and configurations of groups are now, and which topics
+// have come, gone or changed since the last time. Only groups that subscribe to one of
+// these do work.
+func (c *Core) SetCluster(now time.Time, cl Cluster, changed []string) {
 	c.cluster = cl
-	for _, g := range c.sortedConsumers() {
-		if !g.consumer.replayed {
-			c.refresh(now, g)
-		}
+	if len(changed) == 0 {
+		return
 	}
-}
-
-func (c *Core) sortedConsumers() []*group {
-	var list []*group
+	var concerned []*group
 	for _, g := range c.groups {
-		if g.consumer != nil {
-			list = append(list, g)
+		if g.consumer != nil && !g.consumer.replayed && g.consumer.concernedBy(changed) {
+			concerned = append(concerned, g)
 		}
 	}
-	slices.SortFunc(list, func(a, b *group) int { return strings.Compare(a.id, b.id) })
-	return list
+	slices.SortFunc(concerned, func(a, b *group) int { return strings.Compare(a.id, b.id) })
+	for _, g := range concerned {
+		c.refresh(now, g, func(r *regex) bool { return r.follow(cl, changed) })
+	}
 }
 
-// refresh compares what a group subscribes to with the topics there are.
-func (c *Core) refresh(now time.Time, g *group) {
+// concernedBy tells whether topics may change what members shall have.
+func (cg *consumerGroup) concernedBy(changed []string) bool {
+	if len(cg.regexes) > 0 {
+		return true
+	}
+	topics := cg.subscriptions()
+	if len(topics) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(changed, func(name string) bool { return topics[name] })
+}
+
+// refresh compares what a group subscribes to with the topics there are. follow brings
+// an expression up to date, and tells whether it stands for other topics then.
+func (c *Core) refresh(now time.Time, g *group, follow func(*regex) bool) {
 	cg := g.consumer
 	if len(cg.members) == 0 {
 		return
 	}
 	for _, s := range slices.Sorted(maps.Keys(cg.regexes)) {
-		r := cg.regexes[s]
-		if topics := r.match(c.cluster.TopicNames()); !slices.Equal(topics, r.topics) {
-			r.topics, r.since = topics, now.UnixMilli()
+		if r := cg.regexes[s]; follow(r) {
+			r.since = now.UnixMilli()
+			cg.resubscribed()
 			c.record(memberKey(keyConsumerRegex, g.id, s), regexValue(r))
 		}
 	}

@@ -125,7 +125,7 @@ func (s *script) start() {
 	if s.topics == nil {
 		s.topics = &testCluster{}
 	}
-	s.core.SetCluster(s.now, s.topics)
+	s.core.SetCluster(s.now, s.topics, nil)
 }
 
 // args are the words of a command, key=value apart.
@@ -452,7 +452,7 @@ func (s *script) restart(args) {
 	}
 	clear(s.parked)
 	s.core = New(s.cfg)
-	s.core.SetCluster(s.now, s.topics)
+	s.core.SetCluster(s.now, s.topics, nil)
 	for _, r := range s.log {
 		if err := s.core.Replay(r); err != nil {
 			s.printf("replay: %v", err)

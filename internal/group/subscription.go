@@ -71,7 +71,8 @@ func (g *group) subscriptions() (map[string]bool, bool) {
 // group of consumers that cannot be read needs them all.
 func (g *group) needed() func(topic string) bool {
 	if g.consumer != nil {
-		return g.consumerSubscribed
+		topics := g.consumer.subscriptions()
+		return func(topic string) bool { return topics[topic] }
 	}
 	topics, known := g.subscriptions()
 	unreadable := !known && g.usesConsumerProtocol()

@@ -68,6 +68,17 @@ func (m *Image) TopicByID(id [16]byte) *Topic { return m.byID.get(id) }
 // written to.
 func (m *Image) Topics() []*Topic { return m.sorted() }
 
+// ChangedTopics are the names of topics that have come, gone or got more partitions
+// since another image, which may be nil, in no particular order. A topic that went and
+// came back is another one.
+func (m *Image) ChangedTopics(since *Image) []string {
+	var old *shards[string, *Topic]
+	if since != nil {
+		old = since.byName
+	}
+	return slices.Collect(m.byName.changed(old, func(a, b *Topic) bool { return a.ID == b.ID && a.Partitions == b.Partitions }))
+}
+
 // TopicCount is the number of topics.
 func (m *Image) TopicCount() int { return m.byName.len() }
 

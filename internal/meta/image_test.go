@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -146,6 +147,41 @@ func TestImageAgainstModel(t *testing.T) {
 
 // TestManyTopicsShareMemory: 10,000 creations must not copy 10,000 maps of
 // 10,000 topics. Bytes are counted, because time cannot be trusted in a test.
+// TestChangedTopics: what has changed between two images is found, whatever lies between
+// them, and what came and went again is not.
+func TestChangedTopics(t *testing.T) {
+	base := NewImage()
+	for n := range 1000 {
+		base = apply(t, base, TopicRecord{Name: fmt.Sprint("t", n), ID: id(n), Partitions: 3})
+	}
+	for _, tt := range []struct {
+		what    string
+		records []Record
+		want    string
+	}{
+		{"nothing", nil, ""},
+		{"other records", []Record{ClusterRecord{"c"}, GroupConfigsRecord{Name: "g", Configs: map[string]string{"consumer.session.timeout.ms": "50000"}}}, ""},
+		{"a configuration", []Record{TopicConfigsRecord{Name: "t1", ID: id(1), Configs: map[string]string{"retention.ms": "1"}}}, ""},
+		{"three kinds", []Record{
+			TopicRecord{Name: "new", ID: id(2000), Partitions: 1}, TopicDeletedRecord{Name: "t7", ID: id(7)},
+			TopicPartitionsRecord{Name: "t9", ID: id(9), Partitions: 4},
+		}, "new t7 t9"},
+		{"again", []Record{TopicDeletedRecord{Name: "t7", ID: id(7)}, TopicRecord{Name: "t7", ID: id(2007), Partitions: 3}}, "t7"},
+		{"came and went", []Record{TopicRecord{Name: "new", ID: id(2000), Partitions: 1}, TopicDeletedRecord{Name: "new", ID: id(2000)}}, ""},
+	} {
+		next := apply(t, base, tt.records...)
+		for _, got := range [][]string{next.ChangedTopics(base), base.ChangedTopics(next)} {
+			slices.Sort(got)
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("%s: %q, want %q", tt.what, got, tt.want)
+			}
+		}
+	}
+	if n := len(base.ChangedTopics(nil)); n != 1000 {
+		t.Errorf("since no image %d topics have changed", n)
+	}
+}
+
 func TestManyTopicsShareMemory(t *testing.T) {
 	m := NewImage()
 	for n := range 10_000 {

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"maps"
+	"reflect"
 )
 
 // shardCount is how many maps a shards has. With 10,000 topics a change then
@@ -59,6 +60,33 @@ func (s *shards[K, V]) fork(key K) (*shards[K, V], map[K]V) {
 
 func (s *shards[K, V]) count(old *shards[K, V], key K, shard map[K]V) {
 	s.n = old.n + len(shard) - len(old.maps[shardOf(key)])
+}
+
+// changed iterates the keys under which s has something else than old, which may be nil,
+// in no particular order. It costs as much as what lies between the two: a change has
+// left all shards but one as they are.
+func (s *shards[K, V]) changed(old *shards[K, V], same func(a, b V) bool) iter.Seq[K] {
+	return func(yield func(K) bool) {
+		for i, m := range s.maps {
+			var was map[K]V
+			if old != nil {
+				was = old.maps[i]
+			}
+			if reflect.ValueOf(m).Pointer() == reflect.ValueOf(was).Pointer() {
+				continue
+			}
+			for k, v := range m {
+				if w, ok := was[k]; (!ok || !same(v, w)) && !yield(k) {
+					return
+				}
+			}
+			for k := range was {
+				if _, ok := m[k]; !ok && !yield(k) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // all iterates in no particular order.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -21,18 +22,20 @@ import (
 	"github.com/weirstream/weir/internal/vfs"
 )
 
-var rewriteFormat = flag.Bool("format.rewrite", false, "write testdata/data-v1 anew, as this version writes it")
+var rewriteFormat = flag.Bool("format.rewrite", false, "write the newest directory of testdata anew, as this version writes it")
 
-// formatDir is a data directory as this format's first version left it after a
-// kill: one part of it is in segments and told of by the checkpoint, the rest in
-// the journal. What it holds is beside it as JSON. A format that changes gets a
-// directory of its own; this one must stay readable.
-const formatDir = "testdata/data-v1"
+// formatDirs are data directories as versions of this format left them after a
+// kill, one for each version of the checkpoint, the newest last: one part is in
+// segments and told of by the checkpoint, the rest in the journal. What they hold
+// is beside them as JSON. A format that changes gets a directory of its own; these
+// must stay readable.
+var formatDirs = []string{"testdata/data-v1-checkpoint1", "testdata/data-v1-checkpoint2", "testdata/data-v1-checkpoint3"}
 
 // formatContents is what a data directory holds, by "topic-partition".
 type formatContents struct {
 	Records   map[string]map[string]string `json:"records"` // values by offset
 	Committed map[string]int64             `json:"committed"`
+	Groups    map[string]formatGroup       `json:"groups,omitempty"`
 }
 
 // readBroker reads all that a broker serves, as a client.
@@ -76,6 +79,7 @@ func readBroker(t *testing.T, b *broker.Broker) formatContents {
 		t.Fatal(err)
 	}
 	committed.Each(func(o kadm.OffsetResponse) { out.Committed[fmt.Sprint(o.Topic, "-", o.Partition)] = o.At })
+	out.Groups = readGroups(t, cl)
 	return out
 }
 
@@ -128,6 +132,7 @@ func writeFormat(t *testing.T) *vfs.Mem {
 			t.Fatal(err)
 		}
 		if life == 1 {
+			writeGroups(t, cl)
 			below := kadm.Offsets{}
 			below.AddOffset("events", 0, 3, -1)
 			if _, err := adm.DeleteRecords(within(t), below); err != nil {
@@ -148,10 +153,22 @@ func writeFormat(t *testing.T) *vfs.Mem {
 // with all its contents, and a check finds nothing wrong.
 func TestFormatStaysReadable(t *testing.T) {
 	if *rewriteFormat {
-		storeFormat(t)
+		storeFormat(t, formatDirs[len(formatDirs)-1])
 	}
+	for i, dir := range formatDirs {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			b, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
+			if err != nil || len(b) < 6 || int(b[5]) != i+1 {
+				t.Errorf("the checkpoint is not of version %d: %v", i+1, err)
+			}
+			testFormat(t, dir)
+		})
+	}
+}
+
+func testFormat(t *testing.T, dir string) {
 	mem := vfs.NewMem()
-	err := filepath.WalkDir(formatDir, func(path string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -159,7 +176,7 @@ func TestFormatStaysReadable(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		name := filepath.Join("data", strings.TrimPrefix(path, filepath.FromSlash(formatDir)))
+		name := filepath.Join("data", strings.TrimPrefix(path, filepath.FromSlash(dir)))
 		if err := mem.MkdirAll(filepath.Dir(name)); err != nil {
 			return err
 		}
@@ -175,7 +192,7 @@ func TestFormatStaysReadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(formatDir + ".json")
+	text, err := os.ReadFile(dir + ".json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,6 +217,9 @@ func TestFormatStaysReadable(t *testing.T) {
 	if !maps.Equal(got.Committed, want.Committed) {
 		t.Errorf("committed %v, want %v", got.Committed, want.Committed)
 	}
+	if !reflect.DeepEqual(got.Groups, want.Groups) && len(got.Groups)+len(want.Groups) > 0 {
+		t.Errorf("groups %+v, want %+v", got.Groups, want.Groups)
+	}
 	if len(want.Records) != 3 || !slices.Equal(slices.Sorted(maps.Keys(got.Records)), slices.Sorted(maps.Keys(want.Records))) {
 		t.Fatalf("partitions %v", slices.Sorted(maps.Keys(got.Records)))
 	}
@@ -211,9 +231,9 @@ func TestFormatStaysReadable(t *testing.T) {
 }
 
 // storeFormat writes the directory, and what a broker reads of it.
-func storeFormat(t *testing.T) {
+func storeFormat(t *testing.T, to string) {
 	mem := writeFormat(t)
-	if err := os.RemoveAll(formatDir); err != nil {
+	if err := os.RemoveAll(to); err != nil {
 		t.Fatal(err)
 	}
 	var dump func(dir string)
@@ -243,11 +263,11 @@ func storeFormat(t *testing.T) {
 			if _, err := f.ReadAt(b, 0); err != nil && info.Size > 0 {
 				t.Fatal(err)
 			}
-			to := filepath.Join(formatDir, strings.TrimPrefix(path, "data"))
-			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			name := filepath.Join(to, strings.TrimPrefix(path, "data"))
+			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(to, b, 0o644); err != nil {
+			if err := os.WriteFile(name, b, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -265,7 +285,7 @@ func storeFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(formatDir+".json", append(text, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(to+".json", append(text, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,10 +19,10 @@ import (
 
 // The pages of doc/format are complete if a program that was written from them
 // alone reads a data directory. This one imports nothing of the product. It reads
-// the directory that is kept in broker/testdata and finds what is written down
-// beside it: the records that a client reads and the offsets of a group.
+// the directories that are kept in broker/testdata and finds what is written down
+// beside them: the records that a client reads, the offsets of a group, and groups.
 
-const keptData = "../../broker/testdata/data-v1"
+const keptData = "../../broker/testdata/"
 
 // pageReader is a slice that is taken apart from its start; too short is an error.
 type pageReader struct {
@@ -555,31 +556,40 @@ func pageOffsets(t *testing.T, log *pageLog, group string, out map[string]int) {
 	}
 }
 
-// TestFormatPages reads the kept directory by the pages alone.
+// TestFormatPages reads the kept directories by the pages alone.
 func TestFormatPages(t *testing.T) {
-	format, err := os.ReadFile(filepath.Join(keptData, "format"))
+	for _, name := range []string{"data-v1-checkpoint1", "data-v1-checkpoint2", "data-v1-checkpoint3"} {
+		t.Run(name, func(t *testing.T) { testFormatPages(t, keptData+name) })
+	}
+}
+
+func testFormatPages(t *testing.T, dir string) {
+	format, err := os.ReadFile(filepath.Join(dir, "format"))
 	if err != nil || strings.TrimSpace(string(format)) != "weir data 1" {
 		t.Fatalf("format %q, %v", format, err)
 	}
-	text, err := os.ReadFile(keptData + ".json")
+	text, err := os.ReadFile(dir + ".json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var want struct {
 		Records   map[string]map[string]string
 		Committed map[string]int
+		Groups    map[string]pageGroup
 	}
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	logs := readPageLogs(t, keptData)
+	logs := readPageLogs(t, dir)
 	names, starts := pageTopics(t, logs[strings.Repeat("0", 31)+"1-0"])
 	got, committed := map[string]map[string]string{}, map[string]int{}
+	groups := pageGroups{}
 	for key, log := range logs {
 		id, number, _ := strings.Cut(key, "-")
 		name := names[id]
 		if name == "__consumer_offsets" {
 			pageOffsets(t, log, "readers", committed)
+			groups.read(t, log, names)
 			continue
 		}
 		records := map[string]string{}
@@ -604,5 +614,18 @@ func TestFormatPages(t *testing.T) {
 	}
 	if !maps.Equal(committed, want.Committed) {
 		t.Errorf("committed %v by the pages, %v by the broker", committed, want.Committed)
+	}
+	if strings.HasSuffix(dir, "3") { // it has groups of both protocols, with each kind of record
+		for _, kind := range []int{2, 3, 5, 6, 7, 8, 16} {
+			if groups.kinds[kind] == 0 {
+				t.Errorf("there is no record whose key has version %d", kind)
+			}
+		}
+		if matched := groups.expressions[[2]string{"next", "ev.*"}]; !slices.Equal(matched, []string{"events"}) {
+			t.Errorf("the expression matches %q by the pages", matched)
+		}
+	}
+	if got := groups.shown(); !reflect.DeepEqual(got, want.Groups) && len(got)+len(want.Groups) > 0 {
+		t.Errorf("groups %+v by the pages, %+v by the broker", got, want.Groups)
 	}
 }

@@ -32,6 +32,8 @@ type process struct {
 
 	ended bool // it was waited for; its id may belong to another by now
 
+	taken func(line string) bool
+
 	mu struct {
 		sync.Mutex
 		lines []string
@@ -42,7 +44,14 @@ type process struct {
 // start runs a program until the test ends; env is added to the test's own.
 func start(t *testing.T, name string, env []string, path string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: name, cmd: exec.Command(path, args...), done: make(chan struct{})}
+	return startTaken(t, name, func(string) bool { return false }, env, path, args...)
+}
+
+// startTaken is start with somebody who is shown each line: what is taken is
+// not kept.
+func startTaken(t *testing.T, name string, taken func(line string) bool, env []string, path string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: name, cmd: exec.Command(path, args...), done: make(chan struct{}), taken: taken}
 	p.mu.grown = make(chan struct{})
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -74,6 +83,9 @@ func (p *process) read(out *os.File) {
 	sc := bufio.NewScanner(out)
 	sc.Buffer(nil, 1<<20)
 	for sc.Scan() {
+		if p.taken(sc.Text()) {
+			continue
+		}
 		p.mu.Lock()
 		p.mu.lines = append(p.mu.lines, sc.Text())
 		close(p.mu.grown)
@@ -144,6 +156,20 @@ func (p *process) kill() {
 	p.ended = true
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	<-p.done
+	_ = p.cmd.Wait()
+}
+
+// terminate asks the process to end, and waits until it has. A Java virtual
+// machine then tells of the signal in its exit code, so nobody looks at that.
+func (p *process) terminate() {
+	p.t.Helper()
+	_ = syscall.Kill(p.cmd.Process.Pid, syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		p.t.Fatalf("%s did not end within %v of SIGTERM; it printed:\n%s", p.name, patience, p.output())
+	}
+	p.ended = true
 	_ = p.cmd.Wait()
 }
 

@@ -13,7 +13,9 @@ type installed struct {
 	weir         string // the binary
 	applications string // the test binary of the root package
 	python       string // interpreter of the virtual environment
+	member       string // the member program of package member
 	jars         string // folder of Apache Kafka's jars
+	classes      string // folder of the classes compiled from the folder java
 }
 
 // require skips the test unless interop/run has set the place.
@@ -27,9 +29,11 @@ func require(t *testing.T) installed {
 		weir:         filepath.Join(dir, "weir"),
 		applications: filepath.Join(dir, "applications.test"),
 		python:       filepath.Join(dir, "python", "bin", "python"),
+		member:       filepath.Join(dir, "member"),
 		jars:         filepath.Join(dir, "jars"),
+		classes:      filepath.Join(dir, "classes"),
 	}
-	for _, path := range []string{in.weir, in.applications, in.python, in.jars} {
+	for _, path := range []string{in.weir, in.applications, in.python, in.member, in.jars, in.classes} {
 		if _, err := os.Stat(path); err != nil {
 			t.Fatalf("interop/run should have made it: %v", err)
 		}

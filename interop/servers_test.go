@@ -19,13 +19,36 @@ import (
 // guideAddress is where the guide's programs look for the broker.
 const guideAddress = "localhost:9092"
 
-// weirServe starts a fresh broker on an address.
-func weirServe(t *testing.T, in installed, address string) *process {
+// server is a broker that can be started again where it was, on its data.
+type server struct {
+	*process
+	t       *testing.T
+	address string
+	again   func() *process
+}
+
+func serve(t *testing.T, address string, again func() *process) *server {
 	t.Helper()
-	p := start(t, "weir serve", nil, in.weir, "serve", "--listen", address, "--data", t.TempDir())
-	p.in.Close()
-	answers(t, p, address)
-	return p
+	s := &server{t: t, address: address, again: again}
+	s.start()
+	return s
+}
+
+func (s *server) start() {
+	s.t.Helper()
+	s.process = s.again()
+	s.in.Close()
+	answers(s.t, s.process, s.address)
+}
+
+// weirServe starts a fresh broker on an address, with settings KEY=VALUE.
+func weirServe(t *testing.T, in installed, address string, settings ...string) *server {
+	t.Helper()
+	args := []string{"serve", "--listen", address, "--data", t.TempDir()}
+	for _, s := range settings {
+		args = append(args, "--config", s)
+	}
+	return serve(t, address, func() *process { return start(t, "weir serve", nil, in.weir, args...) })
 }
 
 // freeAddress is a loopback address nobody listens on.
@@ -80,11 +103,11 @@ func createTopic(t *testing.T, address, name string, partitions int32) {
 	}
 }
 
-// apacheKafka starts a fresh Apache Kafka, one node, and returns its address.
-func apacheKafka(t *testing.T, in installed) string {
+// apacheKafka starts a fresh Apache Kafka, one node, with settings KEY=VALUE.
+func apacheKafka(t *testing.T, in installed, settings ...string) *server {
 	t.Helper()
 	address, controller, dir := freeAddress(t), freeAddress(t), t.TempDir()
-	properties := strings.Join([]string{
+	properties := strings.Join(append([]string{
 		"process.roles=broker,controller",
 		"node.id=1",
 		"controller.quorum.bootstrap.servers=" + controller,
@@ -98,17 +121,14 @@ func apacheKafka(t *testing.T, in installed) string {
 		"share.coordinator.state.topic.replication.factor=1",
 		"share.coordinator.state.topic.min.isr=1",
 		"group.initial.rebalance.delay.ms=0",
-	}, "\n")
+	}, settings...), "\n")
 	config := filepath.Join(dir, "server.properties")
 	if err := os.WriteFile(config, []byte(properties), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	run(t, "kafka format", nil, "", "java", javaArgs(in, "kafka.tools.StorageTool",
 		"format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", config, "--standalone")...)
-	p := start(t, "kafka", nil, "java", javaArgs(in, "kafka.Kafka", config)...)
-	p.in.Close()
-	answers(t, p, address)
-	return address
+	return serve(t, address, func() *process { return start(t, "kafka", nil, "java", javaArgs(in, "kafka.Kafka", config)...) })
 }
 
 // javaArgs runs a class of Apache Kafka's jars.

@@ -15,7 +15,7 @@ import (
 // binary that go test ./... runs against the embedded broker, another address.
 func TestWall(t *testing.T) {
 	in := require(t)
-	address := apacheKafka(t, in)
+	address := apacheKafka(t, in).address
 	t.Run("applications", func(t *testing.T) {
 		out := run(t, "applications", []string{"WEIR_TEST_BROKERS=" + address}, "",
 			in.applications, "-test.run", "^TestWall", "-test.v", "-test.timeout", "3m")

@@ -1,0 +1,80 @@
+//go:build unix
+
+package interop
+
+import (
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// The protocols that a member can be told to use.
+const (
+	eager       = "classic-eager"
+	cooperative = "classic-cooperative"
+	consumer    = "consumer" // KIP-848
+)
+
+// library is a client library with a member program.
+type library struct {
+	name      string
+	protocols []string
+	command   func(in installed) (path string, args []string)
+}
+
+// libraries are all that the group stories run with. kafka-python (3.0.12) does
+// not speak the consumer protocol.
+func libraries() []library {
+	all := []string{eager, cooperative, consumer}
+	script := filepath.Join("python", "member.py")
+	return []library{
+		{"franz-go", all, func(in installed) (string, []string) { return in.member, nil }},
+		{"confluent-kafka", all, func(in installed) (string, []string) {
+			return in.python, []string{script, "-library", "confluent-kafka"}
+		}},
+		{"kafka-python", []string{eager, cooperative}, func(in installed) (string, []string) {
+			return in.python, []string{script, "-library", "kafka-python"}
+		}},
+		{"java", all, func(in installed) (string, []string) {
+			return "java", []string{"-Xmx128M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+				"-cp", filepath.Join(in.jars, "*") + ":" + in.classes, "Member"}
+		}},
+	}
+}
+
+// member is one process in the group of a story. Its name is its client id.
+type member struct {
+	*process
+	name     string
+	instance string        // of a static member
+	session  time.Duration // timeout of its session in the classic protocol
+}
+
+// join starts a member; a member that has been there before comes back.
+func (s *story) join(m *member) {
+	s.t.Helper()
+	path, args := s.library.command(s.in)
+	args = append(args, "-bootstrap", s.server.address, "-group", s.name, "-topic", s.name, "-protocol", s.protocol,
+		"-name", m.name, "-session", strconv.FormatInt(m.session.Milliseconds(), 10))
+	if m.instance != "" {
+		args = append(args, "-instance", m.instance)
+	}
+	m.process = startTaken(s.t, s.name+" "+m.name, func(line string) bool { return s.journal.line(m.name, line) }, nil, path, args...)
+	m.in.Close()
+}
+
+// crash ends a member with kill -9.
+func (s *story) crash(m *member) {
+	m.kill()
+	s.journal.add(entry{member: m.name, Event: killed, At: time.Now().UnixNano()})
+}
+
+// leave ends a member with SIGTERM, and wants to hear that it left.
+func (s *story) leave(m *member) {
+	s.t.Helper()
+	began := time.Now()
+	m.terminate()
+	if len(s.journal.since(began, m.name, "left")) == 0 {
+		s.t.Fatalf("%s did not leave; it printed:\n%s\n%s", m.process.name, m.output(), s.journal)
+	}
+}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/weirstream/weir/internal/batch"
 )
@@ -79,10 +80,19 @@ func (p *Partition) maxTimestamp() (offset, timestamp int64, epoch int32, err er
 			offset, timestamp, epoch, ok, err = p.offsetForTime(max(first, rest))
 		}
 	}
+	if err == nil && !ok && p.lost(segs, start) {
+		err = errReplaced // with them went the record, and others are left
+	}
 	if err != nil || !ok {
 		return -1, -1, -1, err
 	}
 	return offset, timestamp, epoch, nil
+}
+
+// lost says whether the log lost some of what readable told.
+func (p *Partition) lost(segs []*segment, start int64) bool {
+	now, begins, _, err := p.readable()
+	return err != nil || begins != start || len(now) < len(segs) || !slices.Equal(now[:len(segs)], segs)
 }
 
 // AppendTime is the log append time (ms) of the batch that begins at offset, shown

@@ -3,6 +3,8 @@ package storage
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/weirstream/weir/internal/batch"
@@ -98,6 +100,74 @@ func TestLookupsStopAtHigh(t *testing.T) {
 		t.Errorf("offset %d %t %v", o, ok, err)
 	}
 	mustClose(t, s)
+}
+
+// readHook is a file system that calls a function once, before a log is read.
+type readHook struct {
+	vfs.FS
+	once atomic.Pointer[func()]
+}
+
+func (h *readHook) wrap(name string, f vfs.File, err error) (vfs.File, error) {
+	if err != nil || !strings.HasSuffix(name, ".log") {
+		return f, err
+	}
+	return &hookedFile{f, h}, nil
+}
+
+func (h *readHook) Create(name string) (vfs.File, error) {
+	f, err := h.FS.Create(name)
+	return h.wrap(name, f, err)
+}
+
+func (h *readHook) Open(name string) (vfs.File, error) {
+	f, err := h.FS.Open(name)
+	return h.wrap(name, f, err)
+}
+
+type hookedFile struct {
+	vfs.File
+	h *readHook
+}
+
+func (f *hookedFile) ReadAt(b []byte, at int64) (int, error) {
+	if do := f.h.once.Swap(nil); do != nil {
+		(*do)()
+	}
+	return f.File.ReadAt(b, at)
+}
+
+// TestMaxTimestampWhileRecordsGo: the record with the largest timestamp goes between
+// the look at the segments and the search for it. There are others.
+func TestMaxTimestampWhileRecordsGo(t *testing.T) {
+	for name, lose := range map[string]func(*testing.T, *Store, *Partition){
+		"retention":  func(t *testing.T, _ *Store, p *Partition) { mustStart(t, p, p.state.segments[1].base) },
+		"compaction": func(t *testing.T, s *Store, _ *Partition) { mustClean(t, s) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := &readHook{FS: vfs.NewMem()}
+			cfg, _ := cleanConfig(fs)
+			s := mustOpen(t, cfg, compacted())
+			defer mustClose(t, s)
+			p := s.Partition(ordersID, 0)
+			put(t, s, p, pairs(9000, pair{"a", "the latest, and superseded"}))
+			seals(t, s, p)
+			put(t, s, p, pairs(5000, pair{"b", "the latest that is left"})) // offset 4
+			seals(t, s, p)
+			put(t, s, p, pairs(2000, pair{"a", "newer and earlier"}))
+			seals(t, s, p)
+			called := false
+			do := func() { called = true; lose(t, s, p) }
+			fs.once.Store(&do)
+			o, ts, _, err := p.MaxTimestamp()
+			if o != 4 || ts != 5000 || err != nil {
+				t.Errorf("offset %d with timestamp %d, %v; want 4 with 5000", o, ts, err)
+			}
+			if !called {
+				t.Error("no log was read while the segments were looked at")
+			}
+		})
+	}
 }
 
 // stamped is produced with the broker's time.

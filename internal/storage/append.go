@@ -35,6 +35,11 @@ func (p *Partition) prepare(a *Append) error {
 		return ErrClosed
 	}
 	p.forgetIdle(a.Batches)
+	if a.Ends {
+		if err := p.leaveOutLate(a); err != nil || a.Duplicate {
+			return err
+		}
+	}
 	original, duplicate, err := p.windows.check(a.Batches, a.TxnVersion)
 	if err != nil {
 		return err
@@ -42,6 +47,11 @@ func (p *Partition) prepare(a *Append) error {
 	if duplicate {
 		a.Base, a.Duplicate = original, true
 		return nil
+	}
+	if a.Guard != nil {
+		if err := a.Guard.Admit(p.topic.id, p.number, batch.Batch(a.Batches)); err != nil {
+			return err
+		}
 	}
 	a.Base = end
 	for rest := a.Batches; len(rest) > 0; {
@@ -57,6 +67,31 @@ func (p *Partition) prepare(a *Append) error {
 		end = b.NextOffset()
 	}
 	p.staged = staged{batches: a.Batches, base: a.Base, next: end}
+	return nil
+}
+
+// leaveOutLate takes those markers out of an append that come too late for their
+// producer. mu is held.
+func (p *Partition) leaveOutLate(a *Append) error {
+	var kept []byte
+	late := false
+	for rest := a.Batches; len(rest) > 0; {
+		b, more, err := batch.Split(rest)
+		if err != nil {
+			return err
+		}
+		if w := p.windows[b.ProducerID()]; w.endsNothing(b, a.TxnVersion) {
+			if !late {
+				kept, late = append(kept, a.Batches[:len(a.Batches)-len(rest)]...), true
+			}
+		} else if late {
+			kept = append(kept, b...)
+		}
+		rest = more
+	}
+	if late {
+		a.Batches, a.Duplicate = kept, len(kept) == 0
+	}
 	return nil
 }
 

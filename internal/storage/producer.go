@@ -114,6 +114,12 @@ func (w *producer) checkMarker(b batch.Batch, version int16) error {
 	return nil
 }
 
+// endsNothing says whether a marker would be refused and does not concern what is open:
+// nothing is, or what is has a newer epoch.
+func (w *producer) endsNothing(b batch.Batch, version int16) bool {
+	return w != nil && (w.txn < 0 || b.ProducerEpoch() < w.epoch) && w.checkMarker(b, version) != nil
+}
+
 // change is what a batch does to the transactions of its partition.
 type change struct {
 	began   bool

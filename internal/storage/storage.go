@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/vfs"
 )
 
@@ -183,10 +184,23 @@ type Append struct {
 	// written: from 2 on its epoch must be later than that of the transaction that
 	// it ends (KIP-890). Other batches do not need it.
 	TxnVersion int16
+	// Guard, if there is one, has the last word on batches that are no duplicates.
+	Guard Guard
+	// Ends says that the batches are markers. One that comes too late for its producer is
+	// left out, rather than refused, when there is nothing that it could end: what else is
+	// in the commit must not hang on it.
+	Ends bool
 
 	// Set by Commit:
 	Base      int64 // offset of the first record; for a duplicate, of the original
-	Duplicate bool  // an idempotent batch that had been appended before
+	Duplicate bool  // an idempotent batch that had been appended before, or markers that were all left out
+}
+
+// Guard decides about batches while the partition is locked, so that nothing can come
+// between its word and the append. It must return at once and call nothing of this
+// package. Its error refuses the Commit.
+type Guard interface {
+	Admit(topic TopicID, partition int32, batches batch.Batch) error
 }
 
 // Wait returns when lsn has come to level; a storage failure ends it with ErrStorage.

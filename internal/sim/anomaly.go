@@ -19,8 +19,9 @@ const (
 	StableRegressed   Kind = "stable-offset-fell"    // the last stable offset went back
 	CommitLost        Kind = "acked-commit-lost"     // a group's committed offset is gone
 	CommitRegressed   Kind = "committed-offset-fell" // a group's committed offset went back
-	DoubleOwner       Kind = "double-ownership"      // two members own a partition in one generation
-	GroupSkipped      Kind = "group-skipped"         // a record that no member was given
+	DoubleOwner       Kind = "double-ownership"      // two members own a partition in one generation or epoch
+	ZombieCommit      Kind = "zombie-commit"         // a commit of who had lost the partition was accepted
+	GroupSkipped      Kind = "group-skipped"         // a record that no member was given before its group went on
 	GroupStuck        Kind = "group-stuck"           // a group that does not come to the end of the log
 	ProducerStuck     Kind = "producer-stuck"        // records without an answer long after the last fault
 	Phantom           Kind = "phantom"               // a record that nobody sent there, or with other bytes

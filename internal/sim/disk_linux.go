@@ -20,7 +20,7 @@ func (r *Run) PowerCuts(ctx context.Context, d *Disk, cuts int, gap time.Duratio
 	if r.Ledger.durability == OS {
 		// The topics themselves are not durable yet; after this they are.
 		r.stopInOrder()
-		if err := r.restart(); err != nil {
+		if err := r.restart(ctx); err != nil {
 			return err
 		}
 	}
@@ -51,7 +51,7 @@ func (r *Run) PowerCuts(ctx context.Context, d *Disk, cuts int, gap time.Duratio
 				return err
 			}
 		}
-		if err := r.restart(); err != nil {
+		if err := r.restart(ctx); err != nil {
 			return err
 		}
 		r.Log("%s, %d acknowledged before it began, %d in the end: mounted in %v, listening in %v, %d MiB free", style, before, r.Ledger.Acked(), mounted.Round(time.Millisecond), r.Report.Recovery[len(r.Report.Recovery)-1].Round(time.Millisecond), d.free()>>20)

@@ -59,7 +59,17 @@ type (
 	// Read: a reader that reads on and on was given the record at the offset.
 	Read struct {
 		Reader    string // within one session of it offsets follow one another
-		Group     string // set if it reads as a member of this group
+		Partition Partition
+		Offset    int64
+		Record    Record
+	}
+	// Delivered: as Read, by a member of a group. Reader is one for each time that
+	// a member was given the partition, Floor what Ledger.Floor said when it was:
+	// before the member asked for the committed offset, where it begins.
+	Delivered struct {
+		Group     string
+		Reader    string
+		Floor     int64
 		Partition Partition
 		Offset    int64
 		Record    Record
@@ -90,17 +100,21 @@ type (
 	}
 	// Deleted: the topic was deleted; nothing of it has to be there any more.
 	Deleted struct{ Topic string }
-	// Committed: a group's offset was acknowledged.
+	// Committed: a group's offset was acknowledged to the member that committed it.
 	Committed struct {
-		Group     string
-		Partition Partition
-		Offset    int64
+		Owned
+		Offset int64
+		Sent   int // what Ledger.Clock said before the commit was sent
 	}
-	// CommitUnknown: a commit without an answer. It may come into force, even late.
+	// CommitUnknown: a commit without an answer, or with an error, which an attempt
+	// without an answer may have come before. It may come into force, even late,
+	// but only in a process that had been started by then.
 	CommitUnknown struct {
-		Group     string
-		Partition Partition
-		Offset    int64
+		Group       string
+		Partition   Partition
+		Offset      int64
+		Incarnation int  // when it was given up
+		Refused     bool // the answer was that the member is not what it takes itself for
 	}
 	// CommitSeen: the group's offset as the broker tells it, -1 for none. Floor is
 	// what Ledger.Floor said before the question was asked.
@@ -109,11 +123,19 @@ type (
 		Partition     Partition
 		Offset, Floor int64
 	}
-	// Owned: a member was assigned the partition in this generation.
+	// Owned: a member was assigned the partition, or has it still, in this
+	// generation or member epoch. Members that come after one another under one
+	// instance id are one.
 	Owned struct {
 		Group, Member string
-		Generation    int32
+		Epoch         int32
 		Incarnation   int // how often the broker had been started
+		Partition     Partition
+	}
+	// LetGo: the member does not have the partition any more: it was told so and
+	// has not answered yet, or left, or found out that it was taken for dead, or died.
+	LetGo struct {
+		Group, Member string
 		Partition     Partition
 	}
 	// Caught: in the end the group was given time to come to High; Committed is

@@ -28,7 +28,7 @@ func (r *Run) FullDisk(ctx context.Context, d *Disk, episodes int) error {
 			if err := r.Process.Kill(); err != nil {
 				return err
 			}
-			if err := r.restart(); err != nil {
+			if err := r.restart(ctx); err != nil {
 				return err
 			}
 		}

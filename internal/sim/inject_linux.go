@@ -70,7 +70,7 @@ func (r *Run) FailingDisk(ctx context.Context, plain Command, episodes int) erro
 			return err
 		}
 		r.Process.Command, r.Process.Victim = plain, nil
-		if err := r.restart(); err != nil {
+		if err := r.restart(ctx); err != nil {
 			return err
 		}
 		r.awaitAcks(ctx, 200, 10*time.Second)

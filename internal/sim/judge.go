@@ -43,9 +43,6 @@ func (e Read) apply(l *Ledger) {
 		l.findings.add(NonmonotonicPoll, "%s of %v was given offset %d, expected %d", e.Reader, e.Partition, e.Offset, next)
 	}
 	l.readers[k] = e.Offset + 1
-	if e.Group != "" {
-		l.group(e.Group, e.Partition).given[e.Offset] = true
-	}
 	p := l.partition(e.Partition)
 	if old, again := p.shown[e.Offset]; again && old != e.Record && !l.forgetful() {
 		l.findings.add(InconsistentValue, "%v offset %d showed %v and then %v", e.Partition, e.Offset, old, e.Record)
@@ -94,50 +91,6 @@ func (e EndOfLog) apply(l *Ledger) {
 }
 
 func (e Deleted) apply(l *Ledger) { l.deleted[e.Topic] = true }
-
-func (e Committed) apply(l *Ledger) {
-	g := l.group(e.Group, e.Partition)
-	g.acked, g.some = max(g.acked, e.Offset), true
-	l.commits++
-}
-
-func (e CommitUnknown) apply(l *Ledger) { l.group(e.Group, e.Partition).unknown[e.Offset] = true }
-
-func (e CommitSeen) apply(l *Ledger) {
-	if e.Floor < 0 || e.Offset >= e.Floor || l.forgetful() {
-		return
-	}
-	switch {
-	case e.Offset < 0:
-		l.findings.add(CommitLost, "group %s, %v: %d was acknowledged, now there is none", e.Group, e.Partition, e.Floor)
-	case !l.group(e.Group, e.Partition).unknown[e.Offset]:
-		l.findings.add(CommitRegressed, "group %s, %v: %d was acknowledged, now it is %d", e.Group, e.Partition, e.Floor, e.Offset)
-	}
-}
-
-func (e Owned) apply(l *Ledger) {
-	k := ownership{groupOf{e.Group, e.Partition}, e.Generation}
-	old, owned := l.owners[k]
-	// A generation that was answered is durable in sync mode. In os mode a power
-	// cut may take it, and the next life of the broker uses its number again.
-	if owned && old.member != e.Member && (!l.forgetful() || old.incarnation == e.Incarnation) {
-		l.findings.add(DoubleOwner, "group %s, %v in generation %d: %s and %s", e.Group, e.Partition, e.Generation, old.member, e.Member)
-	}
-	l.owners[k] = owner{e.Member, e.Incarnation}
-}
-
-func (e Caught) apply(l *Ledger) {
-	if e.Committed < e.High {
-		l.findings.add(GroupStuck, "group %s, %v: committed %d of %d", e.Group, e.Partition, e.Committed, e.High)
-		return
-	}
-	g := l.group(e.Group, e.Partition)
-	for offset := range e.High {
-		if !g.given[offset] && !l.forgetful() {
-			l.findings.add(GroupSkipped, "group %s, %v: no member was given offset %d of %d", e.Group, e.Partition, offset, e.High)
-		}
-	}
-}
 
 func (PowerCut) apply(l *Ledger) { l.cuts++ }
 
@@ -209,6 +162,7 @@ func (l *Ledger) checkOrder(name Partition, e entry, last map[int32]int64) {
 }
 
 func (l *Ledger) finishRecord(r Record, f *fate, at []int64) {
+	l.finishDelivery(r, f)
 	if len(at) > 1 && !l.writers[r.Writer].NotIdempotent {
 		l.findings.add(Duplicate, "%v: %v stands at %v", f.partition, r, at)
 	}

@@ -47,14 +47,24 @@ func (r *Run) Begin(ctx context.Context, cfg LoadConfig) error {
 }
 
 // restart starts the broker after a fault; that it does not start is an anomaly
-// that ends the run.
-func (r *Run) restart() error {
+// that ends the run. Every second time the groups' offsets are asked for at once;
+// in the others the next fault may come before a first question.
+func (r *Run) restart(ctx context.Context) error {
 	took, err := r.Process.Start()
 	if err != nil {
 		r.broken(NotStarted, "%v", err)
 		return err
 	}
 	r.Report.Recovery = append(r.Report.Recovery, took)
+	if r.Random.IntN(2) > 0 {
+		return nil
+	}
+	limited, cancel := context.WithTimeout(ctx, r.Patience)
+	defer cancel()
+	if err := r.Load.CheckCommits(limited); err != nil && ctx.Err() == nil {
+		r.broken(GroupStuck, "after a restart the groups' offsets cannot be asked for: %v", err)
+	}
+	r.Report.Checked++
 	return nil
 }
 
@@ -106,7 +116,7 @@ func (r *Run) End(ctx context.Context) error {
 		r.Report.Took = time.Since(r.begun)
 	}()
 	if !r.Process.Alive() {
-		if err := r.restart(); err != nil {
+		if err := r.restart(ctx); err != nil {
 			return err
 		}
 	}
@@ -195,7 +205,7 @@ func (r *Run) Kills(ctx context.Context, cfg KillConfig) error {
 				return err
 			}
 		}
-		if err := r.restart(); err != nil {
+		if err := r.restart(ctx); err != nil {
 			return err
 		}
 	}

@@ -21,8 +21,11 @@ type Ledger struct {
 	readers    map[readerOf]int64 // next offset
 	groups     map[groupOf]*groupOffsets
 	owners     map[ownership]owner
+	holdings   map[holder]*holding
+	tops       map[groupOf][]top
+	counts     map[string]*GroupCount
+	clock      int // events so far
 	acked      int
-	commits    int
 	lost       int // acknowledged, gone, and forgiven
 	findings   findings
 }
@@ -67,20 +70,46 @@ type groupOf struct {
 }
 
 type groupOffsets struct {
-	acked   int64          // highest
-	unknown map[int64]bool // commits without an answer
-	given   map[int64]bool // offsets that some member was given
-	some    bool           // one commit at least was acknowledged
+	acked   int64         // highest
+	some    bool          // one commit at least was acknowledged
+	unknown map[int64]int // commits without an answer: the process that they may be in force in at the latest
+	given   int64         // all offsets below it were given to some member
+	caught  bool          // it came to the end of the log
 }
 
 type ownership struct {
 	groupOf
-	generation int32
+	epoch int32
 }
 
 type owner struct {
 	member      string
 	incarnation int
+}
+
+type holder struct {
+	groupOf
+	member string
+}
+
+// holding is the epochs in which a member has had a partition without a break.
+type holding struct{ first, last int32 }
+
+// top is a claim on a partition in a higher epoch than all claims before it.
+type top struct {
+	owner
+	epoch int32
+	clock int // when it was made
+}
+
+// GroupCount is how much of a group was judged.
+type GroupCount struct {
+	Commits    int // acknowledged, of one partition each
+	Unanswered int // commits that were given up
+	Refused    int // commits that were answered to come from no member, or from an older generation or epoch
+	Seen       int // committed offsets that the broker told
+	Owned      int // partitions that were given to a member
+	Delivered  int // records
 }
 
 // NewLedger makes an empty ledger for a broker that runs in this mode.
@@ -89,7 +118,8 @@ func NewLedger(d Durability) *Ledger {
 		durability: d,
 		writers:    map[int32]Writes{}, fates: map[Record]*fate{}, partitions: map[Partition]*partition{},
 		deleted: map[string]bool{}, readers: map[readerOf]int64{}, groups: map[groupOf]*groupOffsets{},
-		owners: map[ownership]owner{},
+		owners: map[ownership]owner{}, holdings: map[holder]*holding{}, tops: map[groupOf][]top{},
+		counts: map[string]*GroupCount{},
 	}
 }
 
@@ -97,8 +127,12 @@ func NewLedger(d Durability) *Ledger {
 func (l *Ledger) Add(e Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.clock++
 	e.apply(l)
 }
+
+// Clock is how many events were added so far.
+func (l *Ledger) Clock() int { l.mu.Lock(); defer l.mu.Unlock(); return l.clock }
 
 // Floor is the highest acknowledged commit; -1 if there is none.
 func (l *Ledger) Floor(group string, p Partition) int64 {
@@ -113,8 +147,16 @@ func (l *Ledger) Floor(group string, p Partition) int64 {
 // Acked is how many records were acknowledged so far.
 func (l *Ledger) Acked() int { l.mu.Lock(); defer l.mu.Unlock(); return l.acked }
 
-// Commits is how many commits of partitions' offsets were acknowledged so far.
-func (l *Ledger) Commits() int { l.mu.Lock(); defer l.mu.Unlock(); return l.commits }
+// Groups is how much of each group was judged so far.
+func (l *Ledger) Groups() map[string]GroupCount {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string]GroupCount{}
+	for name, c := range l.counts {
+		out[name] = *c
+	}
+	return out
+}
 
 // Lost is how many acknowledged records are gone that no promise covered.
 func (l *Ledger) Lost() int { l.mu.Lock(); defer l.mu.Unlock(); return l.lost }
@@ -159,10 +201,19 @@ func (l *Ledger) group(name string, p Partition) *groupOffsets {
 	k := groupOf{name, p}
 	g := l.groups[k]
 	if g == nil {
-		g = &groupOffsets{unknown: map[int64]bool{}, given: map[int64]bool{}}
+		g = &groupOffsets{unknown: map[int64]int{}}
 		l.groups[k] = g
 	}
 	return g
+}
+
+func (l *Ledger) count(group string) *GroupCount {
+	c := l.counts[group]
+	if c == nil {
+		c = &GroupCount{}
+		l.counts[group] = c
+	}
+	return c
 }
 
 // forgiven says whether the record may be missing although it was acknowledged.

@@ -17,14 +17,16 @@ func rec(seq int64) Record { return Record{1, seq} }
 // healthy is what a broker without a fault gives: one idempotent writer, a
 // live reader, a group of two members, a sampler, and all read back.
 func healthy() []Event {
-	var out []Event
+	m1, m2 := Owned{"g", "m1", 1, 1, p0}, Owned{"g", "m2", 2, 1, p0}
+	out := []Event{m1, Owned{"g", "m2", 1, 1, p1}}
 	for seq := range int64(6) {
 		out = append(out, Sent{rec(seq), p0}, Acked{rec(seq), seq}, Bounds{p0, seq + 1, seq + 1},
-			Read{"live", "", p0, seq, rec(seq)}, Read{"m1", "g", p0, seq, rec(seq)})
+			Read{"live", p0, seq, rec(seq)}, Delivered{"g", "m1 grant 1", -1, p0, seq, rec(seq)})
 	}
 	out = append(out,
-		Owned{"g", "m1", 1, 1, p0}, Owned{"g", "m2", 1, 1, p1}, Committed{"g", p0, 4}, CommitSeen{"g", p0, 4, 4},
-		Owned{"g", "m2", 2, 1, p0}, Committed{"g", p0, 6}, CommitSeen{"g", p0, 6, 6}, Caught{"g", p0, 6, 6})
+		Committed{m1, 4, len(out) + 2}, CommitSeen{"g", p0, 4, 4}, LetGo{"g", "m1", p0},
+		m2, Delivered{"g", "m2 grant 2", 4, p0, 4, rec(4)}, Delivered{"g", "m2 grant 2", 4, p0, 5, rec(5)},
+		Committed{m2, 6, len(out) + 7}, CommitSeen{"g", p0, 6, 6}, Caught{"g", p0, 6, 6})
 	for seq := range int64(6) {
 		out = append(out, ReadBack{p0, seq, rec(seq)})
 	}
@@ -80,7 +82,8 @@ func TestEachLieIsFound(t *testing.T) {
 	}{
 		{"an acknowledged record is dropped from the end", replace(replace(without(h, func(e Event) bool {
 			r, live := e.(Read)
-			return live && r.Offset == 5
+			d, given := e.(Delivered)
+			return live && r.Offset == 5 || given && d.Offset == 5
 		}), ReadBack{p0, 5, rec(5)}), EndOfLog{Partition: p0, High: 6}, EndOfLog{Partition: p0, High: 5}), []Kind{LostWrite, HighRegressed, GroupSkipped}},
 		{"a record is there twice", replace(replace(h, EndOfLog{Partition: p0, High: 6}, EndOfLog{Partition: p0, High: 7}), ReadBack{p0, 5, rec(5)}, ReadBack{p0, 5, rec(5)}, ReadBack{p0, 6, rec(4)}), []Kind{Duplicate, Reordered}},
 		{"a record of the end is there twice", replace(replace(h, EndOfLog{Partition: p0, High: 6}, EndOfLog{Partition: p0, High: 7}), ReadBack{p0, 5, rec(5)}, ReadBack{p0, 5, rec(5)}, ReadBack{p0, 6, rec(5)}), []Kind{Duplicate}},
@@ -88,22 +91,22 @@ func TestEachLieIsFound(t *testing.T) {
 		{"a wrong offset is answered", replace(h, Acked{rec(3), 3}, Acked{rec(3), 4}), []Kind{WrongOffset}},
 		{"an offset holds nothing", replace(replace(h, ReadBack{p0, 5, rec(5)}, ReadBack{p0, 6, rec(5)}), EndOfLog{Partition: p0, High: 6}, EndOfLog{Partition: p0, High: 7}), []Kind{OffsetGap, WrongOffset, ReadThenLost}},
 		{"the end is behind the last record", replace(h, EndOfLog{Partition: p0, High: 6}, EndOfLog{Partition: p0, High: 8}), []Kind{OffsetGap}},
-		{"a reader sees another record", replace(h, Read{"live", "", p0, 2, rec(2)}, Read{"live", "", p0, 2, rec(1)}), []Kind{InconsistentValue}},
-		{"a record is shown and never kept", with(h, Sent{rec(6), p0}, Unknown{rec(6)}, Read{"live", "", p0, 6, rec(6)}), []Kind{ReadThenLost}},
-		{"a reader is led past an offset", without(h, func(e Event) bool { return e == Read{"live", "", p0, 2, rec(2)} }), []Kind{PollSkip}},
-		{"a reader is led back", with(h, Read{"live", "", p0, 3, rec(3)}), []Kind{NonmonotonicPoll}},
-		{"a reader is given the same again", with(h, Read{"live", "", p0, 5, rec(5)}), []Kind{NonmonotonicPoll}},
+		{"a reader sees another record", replace(h, Read{"live", p0, 2, rec(2)}, Read{"live", p0, 2, rec(1)}), []Kind{InconsistentValue}},
+		{"a record is shown and never kept", with(h, Sent{rec(6), p0}, Unknown{rec(6)}, Read{"live", p0, 6, rec(6)}), []Kind{ReadThenLost}},
+		{"a reader is led past an offset", without(h, func(e Event) bool { return e == Read{"live", p0, 2, rec(2)} }), []Kind{PollSkip}},
+		{"a reader is led back", with(h, Read{"live", p0, 3, rec(3)}), []Kind{NonmonotonicPoll}},
+		{"a reader is given the same again", with(h, Read{"live", p0, 5, rec(5)}), []Kind{NonmonotonicPoll}},
 		{"the high watermark falls", with(h, Bounds{p0, 5, 6}), []Kind{HighRegressed}},
 		{"the stable offset falls", with(h, Bounds{p0, 6, 3}), []Kind{StableRegressed}},
 		{"a commit is gone", with(h, CommitSeen{"g", p0, -1, 6}), []Kind{CommitLost}},
 		{"a commit goes back", with(h, CommitSeen{"g", p0, 4, 6}), []Kind{CommitRegressed}},
 		{"two owners in a generation", with(h, Owned{"g", "m3", 2, 1, p0}), []Kind{DoubleOwner}},
 		{"two owners, the broker started in between", with(h, Owned{"g", "m3", 2, 2, p0}), []Kind{DoubleOwner}},
-		{"no member is given a record", without(h, func(e Event) bool { r, ok := e.(Read); return ok && r.Group == "g" && r.Offset == 0 }), []Kind{GroupSkipped}},
+		{"no member is given a record", without(h, func(e Event) bool { r, ok := e.(Delivered); return ok && r.Offset == 0 }), []Kind{GroupSkipped}},
 		{"the group does not come to the end", replace(h, Caught{"g", p0, 6, 6}, Caught{"g", p0, 4, 6}), []Kind{GroupStuck}},
 		{"a record has no answer", with(h, Sent{rec(6), p0}), []Kind{ProducerStuck}},
 		{"a record has no answer in time", with(h, Sent{rec(6), p0}, Stuck{rec(6)}), []Kind{ProducerStuck}},
-		{"a record that nobody sent", with(h, Read{"other", "", p0, 2, Record{9, 9}}), []Kind{Phantom, InconsistentValue}},
+		{"a record that nobody sent", with(h, Read{"other", p0, 2, Record{9, 9}}), []Kind{Phantom, InconsistentValue}},
 		{"a record of another partition", replace(h, EndOfLog{Partition: p1}, ReadBack{p1, 0, rec(2)}, EndOfLog{Partition: p1, High: 1}), []Kind{Phantom, Duplicate}},
 		{"an answer for what was not sent", with(h, Acked{rec(9), 9}), []Kind{Phantom}},
 		{"bytes that nobody wrote", with(h, Garbled{p0, 1, "?"}), []Kind{Phantom}},
@@ -138,7 +141,7 @@ func TestNoAnswerMayMeanBoth(t *testing.T) {
 	if got := find(Sync, twice); got[Duplicate] != 1 {
 		t.Errorf("twice: found %v", got)
 	}
-	late := with(healthy(), CommitUnknown{"g", p0, 5}, CommitSeen{"g", p0, 5, 6})
+	late := with(healthy(), CommitUnknown{"g", p0, 5, 1, false}, CommitSeen{"g", p0, 5, 6})
 	if got := find(Sync, late); len(got) > 0 {
 		t.Errorf("a commit without an answer came into force late: found %v", got)
 	}
@@ -151,7 +154,7 @@ func TestFloorIsTheHighestCommit(t *testing.T) {
 		t.Errorf("floor %d before any commit", got)
 	}
 	for _, offset := range []int64{4, 6, 5} {
-		l.Add(Committed{"g", p0, offset})
+		l.Add(Committed{Owned{"g", "m1", 1, 1, p0}, offset, 0})
 	}
 	if got := l.Floor("g", p0); got != 6 {
 		t.Errorf("floor %d, want 6", got)
@@ -198,7 +201,7 @@ func TestWeakPromises(t *testing.T) {
 // TestPowerCutForgivesNoReadInSyncMode: what a consumer saw is durable.
 func TestPowerCutForgivesNoReadInSyncMode(t *testing.T) {
 	events := []Event{Writes{1, AcksLeader, true}, Sent{rec(0), p0}, Acked{rec(0), 0}, Bounds{p0, 1, 1},
-		Read{"live", "", p0, 0, rec(0)}, PowerCut{}, Bounds{p0, 0, 0}, EndOfLog{Partition: p0}}
+		Read{"live", p0, 0, rec(0)}, PowerCut{}, Bounds{p0, 0, 0}, EndOfLog{Partition: p0}}
 	got := find(Sync, events)
 	if got[ReadThenLost] != 1 || got[HighRegressed] == 0 || got[StableRegressed] == 0 || got[LostWrite] != 0 {
 		t.Errorf("sync: found %v", got)

@@ -18,15 +18,16 @@ type LoadConfig struct {
 	Ledger      *Ledger
 	Incarnation func() int // how often the broker was started; optional
 
-	Topics       int  // optional: 2
-	Partitions   int  // of each topic; optional: 3
-	Writers      int  // idempotent, acks=all, of each topic; optional: 2
-	Weak         bool // one writer with acks=1 and one with acks=0 besides
-	Members      int  // of a consumer group on the first topic
-	Churn        bool // a topic that is created and deleted again and again
-	Rate         int  // records a second of each writer; optional: 300
-	RecordBytes  int  // optional: 700
-	SegmentBytes int  // optional: 1 MiB, the least that topics may have
+	Topics       int        // optional: 2
+	Partitions   int        // of each topic; optional: 3
+	Writers      int        // idempotent, acks=all, of each topic; optional: 2
+	Weak         bool       // one writer with acks=1 and one with acks=0 besides
+	Members      int        // of each consumer group on the first topic
+	Protocols    []Protocol // optional: a group of each of them; without it of all
+	Churn        bool       // a topic that is created and deleted again and again
+	Rate         int        // records a second of each writer; optional: 300
+	RecordBytes  int        // optional: 700
+	SegmentBytes int        // optional: 1 MiB, the least that topics may have
 }
 
 func (c *LoadConfig) complete() {
@@ -38,20 +39,24 @@ func (c *LoadConfig) complete() {
 			*d.field = d.standard
 		}
 	}
+	if c.Protocols == nil {
+		c.Protocols = Protocols()
+	}
 	if c.Incarnation == nil {
 		c.Incarnation = func() int { return 0 }
 	}
 }
 
-// groupName is the consumer group of a load.
-const groupName = "sim-group"
-
 // Load is clients at work, and what they know.
 type Load struct {
 	cfg     LoadConfig
 	topics  []string
+	grouped [16]byte // id of the first topic
 	writers []*writer
 	lives   int32 // of the churned topic; they are its writers, too
+
+	draining context.Context // ends when groups are to come to the end
+	drain    context.CancelFunc
 
 	records context.Context // of what was given to producers: outlives the writing
 	giveUp  context.CancelFunc
@@ -73,9 +78,12 @@ func NewLoad(ctx context.Context, cfg LoadConfig) (*Load, error) {
 	for i := range cfg.Topics {
 		name := fmt.Sprintf("sim-%d", i)
 		l.topics = append(l.topics, name)
-		_, err := kadm.NewClient(admin).CreateTopic(ctx, int32(cfg.Partitions), -1, map[string]*string{"segment.bytes": &size}, name)
+		made, err := kadm.NewClient(admin).CreateTopic(ctx, int32(cfg.Partitions), -1, map[string]*string{"segment.bytes": &size}, name)
 		if err != nil {
 			return nil, fmt.Errorf("create %s: %w", name, err)
+		}
+		if i == 0 {
+			l.grouped = made.ID
 		}
 	}
 	return l, l.start(ctx)
@@ -92,6 +100,7 @@ func (l *Load) start(ctx context.Context) error {
 	}
 	var writing, reading, grouping context.Context
 	l.records, l.giveUp = context.WithCancel(ctx)
+	l.draining, l.drain = context.WithCancel(ctx)
 	writing, l.stopWriting = context.WithCancel(ctx)
 	reading, l.stopReading = context.WithCancel(ctx)
 	grouping, l.stopGroup = context.WithCancel(ctx)
@@ -108,8 +117,10 @@ func (l *Load) start(ctx context.Context) error {
 		}
 		l.writing.Go(func() { w.run(writing) })
 	}
-	for i := range l.cfg.Members {
-		l.grouping.Go(func() { l.member(grouping, i) })
+	for _, p := range l.cfg.Protocols {
+		for i := range l.cfg.Members {
+			l.grouping.Go(func() { l.member(grouping, p, i) })
+		}
 	}
 	if l.cfg.Churn {
 		l.writing.Go(func() { l.churn(writing) })
@@ -121,6 +132,7 @@ func (l *Load) start(ctx context.Context) error {
 // answers, the group comes to the end, all is read back, and the ledger is
 // finished. patience bounds each of these.
 func (l *Load) Finish(ctx context.Context, patience time.Duration) error {
+	l.drain()
 	l.stopWriting()
 	late := time.AfterFunc(patience, l.abandon)
 	l.writing.Wait()

@@ -2,136 +2,295 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// member joins the group, reads and commits, leaves after a while, and joins
-// again under a new id.
-func (l *Load) member(ctx context.Context, number int) {
-	random := rand.New(rand.NewPCG(uint64(number), 7))
+// member joins the group, reads and commits, leaves or dies after a while, and
+// joins again, under a new id if it is not a static one.
+func (l *Load) member(ctx context.Context, p Protocol, number int) {
+	random := rand.New(rand.NewPCG(uint64(number), uint64(len(p))))
 	for life := 0; ctx.Err() == nil; life++ {
-		limited, cancel := context.WithTimeout(ctx, 2*time.Second+time.Duration(random.IntN(5000))*time.Millisecond)
-		m := &session{load: l, name: fmt.Sprintf("member %d.%d", number, life)}
-		m.run(limited)
-		cancel()
+		m := &session{load: l, protocol: p, name: fmt.Sprintf("member %d.%d", number, life), life: life, random: random}
+		if p.static(number) {
+			m.name = fmt.Sprintf("instance %d", number)
+			m.instance = &m.name
+		}
+		m.run(ctx, time.Duration(500+random.IntN(4500))*time.Millisecond)
 	}
 }
 
-// session is one membership in the group.
+// session is one membership in the group. The client's callbacks and the polling
+// goroutine take turns (BlockRebalanceOnPoll), but for the end.
 type session struct {
-	load       *Load
-	name       string
-	cl         *kgo.Client
-	generation int32
+	load     *Load
+	protocol Protocol
+	name     string
+	instance *string
+	life     int
+	random   *rand.Rand
+	cl       *kgo.Client
+
+	mu      sync.Mutex
+	id      string // as the broker knows it
+	granted int32  // generation or epoch of the last assignment
+	epoch   int32  // of an answer since, with a member of the consumer protocol
+	grants  int
+	held    map[Partition]*grant
+	dead    bool // nothing that is called back counts any more
+	mixedUp bool
 }
 
-func (m *session) run(ctx context.Context) {
+// grant is a partition that the member has.
+type grant struct {
+	reader      string
+	floor       int64
+	uncommitted int64 // the offset to commit; 0 if there is none
+}
+
+// run is one life. While the group is to come to the end no life ends.
+func (m *session) run(ctx context.Context, life time.Duration) {
+	alive, die := context.WithCancel(context.Background())
+	defer die()
+	m.held = map[Partition]*grant{}
+	options := append(m.protocol.options(m.load.topics[0]), kgo.WithContext(alive),
+		kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost))
+	if m.instance != nil {
+		options = append(options, kgo.InstanceID(*m.instance))
+	}
 	var err error
-	m.cl, err = m.load.cfg.Target.client(
-		kgo.ConsumerGroup(groupName), kgo.ConsumeTopics(m.load.topics[0]), kgo.Balancers(kgo.RangeBalancer()),
-		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.OnPartitionsAssigned(m.assigned),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond),
-		kgo.HeartbeatInterval(200*time.Millisecond), kgo.SessionTimeout(6*time.Second), kgo.RebalanceTimeout(6*time.Second),
-	)
-	if err != nil {
+	if m.cl, err = m.load.cfg.Target.client(options...); err != nil {
+		m.load.cfg.Ledger.Add(Broken{Anomaly{GroupStuck, err.Error()}})
 		return
 	}
-	defer m.cl.CloseAllowingRebalance()
-	for ctx.Err() == nil {
-		fetches := m.cl.PollRecords(ctx, 500)
-		fetches.EachRecord(func(r *kgo.Record) {
-			// A new generation reads from what was committed: a session of its own.
-			note(m.load.cfg.Ledger, r, r.Topic, fmt.Sprintf("%s in generation %d", m.name, m.generation), groupName)
-		})
-		m.commit(fetches.Records())
+	dies := m.random.IntN(3) == 0
+	over := time.NewTimer(life)
+	defer over.Stop()
+	for ended := false; !ended; {
+		ended = m.poll(ctx, over.C)
+		if ended && dies && ctx.Err() == nil {
+			m.drop()
+			die() // without a word to the broker
+		}
 		m.cl.AllowRebalance()
 	}
+	m.cl.CloseAllowingRebalance()
+	m.drop()
 }
 
-// assigned runs while no poll is under way (BlockRebalanceOnPoll).
-func (m *session) assigned(_ context.Context, _ *kgo.Client, now map[string][]int32) {
-	id, generation := m.cl.GroupMetadata()
-	m.generation = generation
+// poll takes what there is and mostly commits it; true if life is over.
+func (m *session) poll(ctx context.Context, over <-chan time.Time) bool {
+	limited, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	fetches := m.cl.PollRecords(limited, 500)
+	cancel()
+	m.follow()
+	fetches.EachRecord(m.deliver)
+	select {
+	case <-over:
+		if m.load.draining.Err() == nil {
+			return true
+		}
+	default:
+	}
+	if m.random.IntN(4) > 0 {
+		m.commit(nil)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return ctx.Err() != nil || m.mixedUp
+}
+
+// follow: an epoch that rises while the member has what it has.
+func (m *session) follow() {
+	id, epoch := m.cl.GroupMetadata()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.protocol == Consumer && id == m.id && epoch > m.epoch {
+		m.epoch = epoch
+		m.claim()
+	}
+}
+
+// claim tells the ledger what the member has; m.mu is held.
+func (m *session) claim() {
+	for p := range m.held {
+		m.load.cfg.Ledger.Add(m.owned(p))
+	}
+}
+
+func (m *session) owned(p Partition) Owned {
+	return Owned{m.protocol.group(), m.name, m.epoch, m.load.cfg.Incarnation(), p}
+}
+
+func (m *session) deliver(r *kgo.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := Partition{r.Topic, r.Partition}
+	g := m.held[p]
+	if g == nil {
+		return // buffered by the client before it was revoked; not processed
+	}
+	if id, ok := identify(r.Value); ok {
+		m.load.cfg.Ledger.Add(Delivered{m.protocol.group(), g.reader, g.floor, p, r.Offset, id})
+	} else {
+		m.load.cfg.Ledger.Add(Garbled{p, r.Offset, string(r.Value)})
+	}
+	g.uncommitted = r.Offset + 1
+}
+
+// assigned comes before the client asks for the offsets of what is new.
+func (m *session) assigned(_ context.Context, cl *kgo.Client, now map[string][]int32) {
+	id, epoch := cl.GroupMetadata()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.dead {
+		return
+	}
+	// A cooperative client that was taken for dead while it joined comes back
+	// under another id with what it had, and where it had been in it. What others
+	// have committed since would be undone: begin anew.
+	m.mixedUp = m.mixedUp || len(m.held) > 0 && id != m.id
+	m.id, m.granted, m.epoch = id, epoch, epoch
 	for topic, parts := range now {
 		for _, part := range parts {
-			m.load.cfg.Ledger.Add(Owned{groupName, id, generation, m.load.cfg.Incarnation(), Partition{topic, part}})
+			p := Partition{topic, part}
+			m.grants++
+			m.held[p] = &grant{
+				reader: fmt.Sprintf("%s %s, life %d, grant %d", m.protocol, m.name, m.life, m.grants),
+				floor:  m.load.cfg.Ledger.Floor(m.protocol.group(), p),
+			}
+		}
+	}
+	m.claim()
+}
+
+// revoked commits what the member has not yet committed of what it is to let go.
+func (m *session) revoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	m.commit(gone)
+	m.letGo(gone)
+}
+
+func (m *session) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32) { m.letGo(gone) }
+
+func (m *session) letGo(gone map[string][]int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for topic, parts := range gone {
+		for _, part := range parts {
+			m.forget(Partition{topic, part})
 		}
 	}
 }
 
-func (m *session) commit(records []*kgo.Record) {
-	if len(records) == 0 {
+func (m *session) forget(p Partition) {
+	if m.held[p] != nil {
+		delete(m.held, p)
+		m.load.cfg.Ledger.Add(LetGo{m.protocol.group(), m.name, p})
+	}
+}
+
+// drop lets go of all that is left.
+func (m *session) drop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dead = true
+	for p := range m.held {
+		m.forget(p)
+	}
+}
+
+// commit commits what was not committed; only of these partitions if some are named.
+func (m *session) commit(only map[string][]int32) {
+	req, owned := m.commitRequest(only)
+	if len(owned) == 0 {
 		return
 	}
-	// The member may be about to leave; what it has read it commits all the same.
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	sent := m.load.cfg.Ledger.Clock()
+	// The member may be about to leave; what it was given it commits all the same.
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
 	defer cancel()
-	next := map[Partition]int64{}
-	for _, r := range records {
-		next[Partition{r.Topic, r.Partition}] = r.Offset + 1
-	}
-	err := m.cl.CommitRecords(ctx, records...)
-	for p, offset := range next {
-		if err != nil {
-			m.load.cfg.Ledger.Add(CommitUnknown{groupName, p, offset})
-		} else {
-			m.load.cfg.Ledger.Add(Committed{groupName, p, offset})
+	resp, err := req.RequestWith(ctx, m.cl)
+	codes := map[int32]error{}
+	if err == nil {
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				codes[p.Partition] = kerr.ErrorForCode(p.ErrorCode)
+			}
 		}
+	}
+	for i, o := range owned {
+		offset := req.Topics[0].Partitions[i].Offset
+		code, answered := codes[o.Partition.Number]
+		if answered && code == nil {
+			m.load.cfg.Ledger.Add(Committed{o, offset, sent})
+			m.committed(o.Partition, offset)
+			continue
+		}
+		m.load.cfg.Ledger.Add(CommitUnknown{o.Group, o.Partition, offset, m.load.cfg.Incarnation(), fenced(code)})
 	}
 }
 
-// catchUp waits until the group has committed all of its topic.
-func (l *Load) catchUp(ctx context.Context, patience time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	cl, err := l.cfg.Target.client()
-	if err != nil {
-		return
+// commitRequest says what is to be committed and as whom. The client's own
+// function for it would not tell in which generation or epoch it asked. A member of
+// the consumer protocol may name the epoch that it was given its partitions in, or
+// its newest (KIP-1251).
+func (m *session) commitRequest(only map[string][]int32) (*kmsg.OffsetCommitRequest, []Owned) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.MemberID, req.Generation, req.InstanceID = m.protocol.group(), m.id, m.epoch, m.instance
+	if m.random.IntN(2) == 0 {
+		req.Generation = m.granted
 	}
-	defer cl.Close()
-	admin := kadm.NewClient(cl)
-	var last []Caught
-	for {
-		if now, err := l.caught(ctx, admin); err == nil {
-			last = now
+	topic := kmsg.NewOffsetCommitRequestTopic()
+	topic.Topic, topic.TopicID = m.load.topics[0], m.load.grouped
+	var owned []Owned
+	for p, g := range m.held {
+		if g.uncommitted == 0 || m.dead || m.mixedUp || only != nil && !contains(only, p) {
+			continue
 		}
-		behind := len(last) == 0
-		for _, c := range last {
-			behind = behind || c.Committed < c.High
-		}
-		if !behind || !pause(ctx, 100*time.Millisecond) {
-			break
+		part := kmsg.NewOffsetCommitRequestTopicPartition()
+		part.Partition, part.Offset = p.Number, g.uncommitted
+		topic.Partitions = append(topic.Partitions, part)
+		o := m.owned(p)
+		o.Epoch = req.Generation
+		owned = append(owned, o)
+	}
+	req.Topics = append(req.Topics, topic)
+	return req, owned
+}
+
+func contains(all map[string][]int32, p Partition) bool {
+	for _, number := range all[p.Topic] {
+		if number == p.Number {
+			return true
 		}
 	}
-	for _, c := range last {
-		l.cfg.Ledger.Add(c)
-	}
-	if len(last) == 0 {
-		l.cfg.Ledger.Add(Broken{Anomaly{GroupStuck, "the group's offsets cannot be asked for"}})
+	return false
+}
+
+// committed: nothing is left to commit unless more was given meanwhile.
+func (m *session) committed(p Partition, offset int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if g := m.held[p]; g != nil && g.uncommitted == offset {
+		g.uncommitted = 0
 	}
 }
 
-func (l *Load) caught(ctx context.Context, admin *kadm.Client) ([]Caught, error) {
-	_, high, _, err := bounds(ctx, admin, l.topics[0])
-	if err != nil {
-		return nil, err
-	}
-	offsets, err := admin.FetchOffsets(ctx, groupName)
-	if err != nil {
-		return nil, err
-	}
-	var out []Caught
-	high.Each(func(o kadm.ListedOffset) {
-		c := Caught{groupName, Partition{l.topics[0], o.Partition}, 0, o.Offset}
-		if at, ok := offsets.Lookup(l.topics[0], o.Partition); ok {
-			c.Committed = at.At
+// fenced says whether an error tells a member that it is none, or an old one.
+func fenced(err error) bool {
+	for _, e := range []error{kerr.UnknownMemberID, kerr.IllegalGeneration, kerr.FencedInstanceID, kerr.StaleMemberEpoch, kerr.FencedMemberEpoch} {
+		if errors.Is(err, e) {
+			return true
 		}
-		out = append(out, c)
-	})
-	return out, nil
+	}
+	return false
 }

@@ -19,7 +19,11 @@ type Command func(dir, address string) *exec.Cmd
 // WeirCommand serves with the weir binary at path.
 func WeirCommand(path, durability string) Command {
 	return func(dir, address string) *exec.Cmd {
-		return exec.Command(path, "serve", "--data", dir, "--listen", address, "--durability", durability)
+		args := []string{"serve", "--data", dir, "--listen", address, "--durability", durability}
+		for name, value := range Settings() {
+			args = append(args, "--config", name+"="+value)
+		}
+		return exec.Command(path, args...)
 	}
 }
 

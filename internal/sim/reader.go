@@ -24,22 +24,22 @@ func (r *liveReader) run(ctx context.Context) {
 	defer r.cl.Close()
 	for ctx.Err() == nil {
 		r.cl.PollRecords(ctx, 1000).EachRecord(func(rec *kgo.Record) {
-			note(r.load.cfg.Ledger, rec, rec.Topic, "live", "")
+			note(r.load.cfg.Ledger, rec, "live")
 		})
 	}
 }
 
 // note adds a record that a reader was given.
-func note(l *Ledger, r *kgo.Record, life, reader, group string) {
-	p := Partition{life, r.Partition}
+func note(l *Ledger, r *kgo.Record, reader string) {
+	p := Partition{r.Topic, r.Partition}
 	if id, ok := identify(r.Value); ok {
-		l.Add(Read{reader, group, p, r.Offset, id})
+		l.Add(Read{reader, p, r.Offset, id})
 	} else {
 		l.Add(Garbled{p, r.Offset, string(r.Value)})
 	}
 }
 
-// sample asks again and again where logs end and what the group has committed.
+// sample asks again and again where logs end and what the groups have committed.
 func (l *Load) sample(ctx context.Context) {
 	cl, err := l.cfg.Target.client(kgo.RetryTimeout(2 * time.Second))
 	if err != nil {
@@ -62,26 +62,4 @@ func (l *Load) sample(ctx context.Context) {
 			_ = l.sampleCommits(ctx, admin)
 		}
 	}
-}
-
-func (l *Load) sampleCommits(ctx context.Context, admin *kadm.Client) error {
-	floor := make([]int64, l.cfg.Partitions)
-	for i := range floor {
-		floor[i] = l.cfg.Ledger.Floor(groupName, Partition{l.topics[0], int32(i)})
-	}
-	offsets, err := admin.FetchOffsets(ctx, groupName)
-	if err != nil {
-		return err
-	}
-	for i := range floor {
-		e := CommitSeen{groupName, Partition{l.topics[0], int32(i)}, -1, floor[i]}
-		if o, ok := offsets.Lookup(l.topics[0], int32(i)); ok {
-			if o.Err != nil {
-				return o.Err
-			}
-			e.Offset = o.At
-		}
-		l.cfg.Ledger.Add(e)
-	}
-	return nil
 }

@@ -14,7 +14,8 @@ type Report struct {
 	Faults    map[string]int // by kind
 	Acked     int            // records
 	Sent      int64          // bytes, where records are not counted
-	Commits   int
+	Groups    map[string]GroupCount
+	Checked   int             // restarts after which the groups' offsets were asked for at once
 	Lost      int             // acknowledged records that are gone and that no promise covered
 	Recovery  []time.Duration // from start to listening, after a fault
 	Return    []time.Duration // from space to the first acknowledgement
@@ -41,7 +42,12 @@ func (r *Report) Take(l *Ledger) {
 	}
 	r.First = append(r.First, l.First()...)
 	r.Acked += l.Acked()
-	r.Commits += l.Commits()
+	if r.Groups == nil {
+		r.Groups = map[string]GroupCount{}
+	}
+	for name, c := range l.Groups() {
+		r.Groups[name] = r.Groups[name].plus(c)
+	}
 	r.Lost += l.Lost()
 }
 
@@ -64,17 +70,32 @@ func Percentile(all []time.Duration, p int) time.Duration {
 	return s[min(len(s)-1, len(s)*p/100)]
 }
 
+func (c GroupCount) plus(d GroupCount) GroupCount {
+	return GroupCount{c.Commits + d.Commits, c.Unanswered + d.Unanswered, c.Refused + d.Refused, c.Seen + d.Seen, c.Owned + d.Owned, c.Delivered + d.Delivered}
+}
+
+func (c GroupCount) String() string {
+	return fmt.Sprintf("%d commits (and %d refused, %d without an answer), %d offsets seen, %d partitions given, %d records delivered",
+		c.Commits, c.Refused, c.Unanswered, c.Seen, c.Owned, c.Delivered)
+}
+
 // Table prints reports, one a line.
 func Table(reports []*Report) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-26s %9s %8s %9s  %-21s %-8s  %s\n", "run", "acked", "commits", "anomalies", "recovery p50/p99/n ms", "took", "faults")
+	fmt.Fprintf(&b, "%-26s %9s %9s  %-21s %-8s  %s\n", "run", "acked", "anomalies", "recovery p50/p99/n ms", "took", "faults")
 	for _, r := range reports {
 		var faults []string
 		for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {
 			faults = append(faults, fmt.Sprintf("%s %d", kind, r.Faults[kind]))
 		}
 		recovery := fmt.Sprintf("%d/%d/%d", Percentile(r.Recovery, 50).Milliseconds(), Percentile(r.Recovery, 99).Milliseconds(), len(r.Recovery))
-		fmt.Fprintf(&b, "%-26s %9d %8d %9d  %-21s %-8s  %s\n", r.Name, r.Acked, r.Commits, r.Found(), recovery, r.Took.Round(time.Second/10), strings.Join(faults, ", "))
+		fmt.Fprintf(&b, "%-26s %9d %9d  %-21s %-8s  %s\n", r.Name, r.Acked, r.Found(), recovery, r.Took.Round(time.Second/10), strings.Join(faults, ", "))
+		for _, name := range slices.Sorted(maps.Keys(r.Groups)) {
+			fmt.Fprintf(&b, "%-26s %s: %v\n", "", name, r.Groups[name])
+		}
+		if r.Checked > 0 {
+			fmt.Fprintf(&b, "%-26s offsets of all groups asked for right after %d of the restarts\n", "", r.Checked)
+		}
 		if r.Sent > 0 {
 			fmt.Fprintf(&b, "%-26s %d MiB of log\n", "", r.Sent>>20)
 		}

@@ -40,7 +40,7 @@ func serveSmall(dir string) int {
 		return 1
 	}
 	b, err := broker.Open(ctx, broker.Config{
-		FS: vfs.OS(), Dir: dir, Durability: os.Getenv("WEIR_SIM_DURABILITY"), Version: "sim",
+		FS: vfs.OS(), Dir: dir, Durability: os.Getenv("WEIR_SIM_DURABILITY"), Version: "sim", Settings: Settings(),
 		JournalFileBytes: 1 << 20, CheckpointBytes: 3 << 20,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})

@@ -1,0 +1,58 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Protocol is how the members of a group share partitions.
+type Protocol string
+
+const (
+	Eager       Protocol = "eager"       // classic, all partitions are let go in each rebalance
+	Cooperative Protocol = "cooperative" // classic, only those that move
+	Consumer    Protocol = "consumer"    // KIP-848
+)
+
+// Protocols are all of them.
+func Protocols() []Protocol { return []Protocol{Eager, Cooperative, Consumer} }
+
+// group is the name of the load's group of this protocol.
+func (p Protocol) group() string { return "sim-" + string(p) }
+
+// sessionTimeout is how long a member that died keeps its partitions from others.
+const sessionTimeout = 3 * time.Second
+
+// Settings are what a broker is started with, so that members that die are found
+// out in seconds.
+func Settings() map[string]string {
+	return map[string]string{
+		"group.min.session.timeout.ms":             "1000",
+		"group.consumer.min.session.timeout.ms":    "1000",
+		"group.consumer.session.timeout.ms":        "3000",
+		"group.consumer.min.heartbeat.interval.ms": "100",
+		"group.consumer.heartbeat.interval.ms":     "300",
+	}
+}
+
+// options of a member.
+func (p Protocol) options(topic string) []kgo.Opt {
+	balancer := map[Protocol]kgo.GroupBalancer{
+		Eager: kgo.RangeBalancer(), Cooperative: kgo.CooperativeStickyBalancer(), Consumer: kgo.StickyBalancer(),
+	}
+	out := []kgo.Opt{
+		kgo.ConsumerGroup(p.group()), kgo.ConsumeTopics(topic), kgo.Balancers(balancer[p]),
+		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200 * time.Millisecond),
+		kgo.HeartbeatInterval(200 * time.Millisecond), kgo.SessionTimeout(sessionTimeout), kgo.RebalanceTimeout(6 * time.Second),
+	}
+	if p == Consumer {
+		out = append(out, kgo.ServerSideBalancer())
+	}
+	return out
+}
+
+// static says whether the member with this number keeps its instance id from life
+// to life.
+func (p Protocol) static(number int) bool { return p != Eager && number == 0 }

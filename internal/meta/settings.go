@@ -45,6 +45,12 @@ type Settings struct {
 	OffsetMetadataMaxBytes     int
 	OffsetsTopicPartitions     int32
 
+	TxnMaxTimeout      time.Duration // transaction.max.timeout.ms
+	TxnIDExpiration    time.Duration // transactional.id.expiration.ms
+	TxnTopicPartitions int32         // transaction.state.log.num.partitions
+	MaxTxnIDs          int           // weir.max.transactional.ids
+	MaxTxnPartitions   int           // of one transaction
+
 	ProducerIDExpiration time.Duration
 	MaxProducers         int64
 	RetentionInterval    time.Duration // log.retention.check.interval.ms

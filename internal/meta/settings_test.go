@@ -97,6 +97,8 @@ func TestSettingsDefaults(t *testing.T) {
 		ConsumerGroup: GroupConfig{SessionTimeout: 45 * time.Second, HeartbeatInterval: 5 * time.Second}, ConsumerGroupMaxSize: 1000,
 		ConsumerGroupAssignors: []string{"uniform", "range"}, ConsumerGroupMigration: "bidirectional",
 		OffsetsRetention: 7 * 24 * time.Hour, OffsetMetadataMaxBytes: 4096, OffsetsTopicPartitions: 50, ProducerIDExpiration: 24 * time.Hour,
+		TxnMaxTimeout: 15 * time.Minute, TxnIDExpiration: 7 * 24 * time.Hour, TxnTopicPartitions: 50,
+		MaxTxnIDs: 10_000, MaxTxnPartitions: 10_000,
 		MaxProducers:      100_000,
 		RetentionInterval: 5 * time.Minute, CleanerInterval: 15 * time.Second, CleanerMapBytes: 32 << 20, CleanerRate: math.MaxFloat64,
 	}

@@ -11,17 +11,17 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// setupGroups measures what many classic groups cost a broker that have nothing
-// else to do than to send heartbeats and commits. All talk to the first address,
+// setupGroups measures what many groups cost a broker that have nothing else to do
+// than to send heartbeats and commits. All talk to the first address,
 // which must be the coordinator of all of them. Several members share a
 // connection, since ten thousand of those are another measurement.
 func setupGroups(fs *flag.FlagSet, o *Options) job {
 	g := &groupLoad{}
-	fs.IntVar(&g.groups, "groups", 1000, "classic groups")
+	fs.IntVar(&g.groups, "groups", 1000, "groups")
+	fs.StringVar(&g.protocol, "protocol", "classic", "classic or 848")
 	fs.IntVar(&g.members, "members", 10, "members of each")
 	fs.IntVar(&g.conns, "conns", 2000, "connections that the members share, a multiple of -members")
 	fs.DurationVar(&g.beat, "beat", 3*time.Second, "between two heartbeats of a member")
@@ -32,13 +32,17 @@ func setupGroups(fs *flag.FlagSet, o *Options) job {
 type groupLoad struct {
 	groups, members, conns, commits int
 	beat                            time.Duration
+	protocol                        string
 }
 
-// beater is one member; it shares its connection.
-type beater struct {
-	conn       *sharedConn
-	group, id  string
-	generation int32
+// beater is one member of a group; it shares its connection.
+type beater interface {
+	// turn sends a heartbeat and, if that is refused, takes part in a round. settled
+	// says that there was nothing else to do; else it counts as a join.
+	turn() (settled bool, err error)
+	// interval is until the next turn, if it is less than the others have.
+	interval() (time.Duration, bool)
+	commit(topic string, partition int32, at int64) error
 }
 
 type sharedConn struct {
@@ -99,8 +103,11 @@ func (g *groupLoad) run(ctx context.Context, t *Target) (Metrics, error) {
 	every := time.Duration(g.groups*g.members) * time.Second / time.Duration(max(1, g.commits))
 	t0 := time.Now()
 	for i := range g.groups * g.members {
-		b := &beater{conn: conns[i%len(conns)], group: fmt.Sprintf("%s-%d", run, i/g.members)}
-		members.Go(func() { b.live(ctx, y, topic, int32(i%g.members), g.beat, every) })
+		b, err := g.member(conns[i%len(conns)], fmt.Sprintf("%s-%d", run, i/g.members), fmt.Sprintf("%s-m%d", run, i), topic)
+		if err != nil {
+			return nil, err
+		}
+		members.Go(func() { live(ctx, b, y, topic, int32(i%g.members), g.beat, every) })
 		// A join waits for the other members' heartbeats and holds up its connection;
 		// so nobody else may be joining on it.
 		if n := i + 1; n%len(conns) == 0 || n == g.groups*g.members {
@@ -146,6 +153,17 @@ func (g *groupLoad) settle(ctx context.Context, y *tally, members int64) error {
 	}
 }
 
+// member makes one that has not joined yet.
+func (g *groupLoad) member(conn *sharedConn, group, id, topic string) (beater, error) {
+	switch g.protocol {
+	case "classic":
+		return &classicBeater{conn: conn, group: group}, nil
+	case "848":
+		return &consumerBeater{conn: conn, group: group, id: id, topic: topic}, nil
+	}
+	return nil, fmt.Errorf("unknown protocol %q", g.protocol)
+}
+
 // wait tells whether the whole time has passed.
 func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
@@ -159,20 +177,26 @@ func wait(ctx context.Context, d time.Duration) bool {
 }
 
 // live joins, and then sends heartbeats and now and then a commit.
-func (b *beater) live(ctx context.Context, y *tally, topic string, partition int32, beat, every time.Duration) {
-	settled := false
+func live(ctx context.Context, b beater, y *tally, topic string, partition int32, beat, every time.Duration) {
+	was := false
 	var at int64
 	next := time.Now().Add(rand.N(every))
-	for ok := true; ok; ok = wait(ctx, beat-beat/20+rand.N(beat/10)) {
-		code, err := b.heartbeat()
-		y.beats.Add(1)
-		if is := code == 0; is != settled {
-			settled = is
-			y.settled.Add(map[bool]int64{true: 1, false: -1}[is])
+	pause := func() time.Duration {
+		d := beat
+		if told, ok := b.interval(); ok {
+			d = min(d, told)
 		}
-		if err == nil && code != 0 {
+		return d - d/20 + rand.N(d/10)
+	}
+	for ok := true; ok; ok = wait(ctx, pause()) {
+		settled, err := b.turn()
+		y.beats.Add(1)
+		if settled != was {
+			was = settled
+			y.settled.Add(map[bool]int64{true: 1, false: -1}[settled])
+		}
+		if !settled {
 			y.joins.Add(1)
-			err = b.join()
 		}
 		for ; err == nil && settled && time.Now().After(next); next = next.Add(every) {
 			at++
@@ -184,67 +208,9 @@ func (b *beater) live(ctx context.Context, y *tally, topic string, partition int
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				y.fail(fmt.Errorf("member of %s: %w", b.group, err))
+				y.fail(err)
 			}
 			return
 		}
 	}
-}
-
-func (b *beater) heartbeat() (int16, error) {
-	if b.id == "" {
-		return kerr.UnknownMemberID.Code, nil
-	}
-	req := kmsg.NewPtrHeartbeatRequest()
-	req.Version, req.Group, req.MemberID, req.Generation = 4, b.group, b.id, b.generation
-	resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
-	err := b.conn.roundTrip(req, resp)
-	return resp.ErrorCode, err
-}
-
-// join takes part in a round. What is assigned does not matter; what goes wrong
-// is tried again with the next heartbeat.
-func (b *beater) join() error {
-	req := kmsg.NewPtrJoinGroupRequest()
-	req.Version, req.Group, req.MemberID, req.ProtocolType = 3, b.group, b.id, "consumer"
-	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 45_000, 60_000
-	p := kmsg.NewJoinGroupRequestProtocol()
-	p.Name = "kbench"
-	req.Protocols = append(req.Protocols, p)
-	resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
-	if err := b.conn.roundTrip(req, resp); err != nil {
-		return err
-	}
-	b.id, b.generation = resp.MemberID, resp.Generation
-	if resp.ErrorCode != 0 {
-		b.id = ""
-		return nil
-	}
-	sync := kmsg.NewPtrSyncGroupRequest()
-	sync.Version, sync.Group, sync.MemberID, sync.Generation = 1, b.group, b.id, b.generation
-	for _, m := range resp.Members {
-		a := kmsg.NewSyncGroupRequestGroupAssignment()
-		a.MemberID = m.MemberID
-		sync.GroupAssignment = append(sync.GroupAssignment, a)
-	}
-	return b.conn.roundTrip(sync, sync.ResponseKind())
-}
-
-func (b *beater) commit(topic string, partition int32, at int64) error {
-	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Version, req.Group, req.MemberID, req.Generation = 8, b.group, b.id, b.generation
-	t := kmsg.NewOffsetCommitRequestTopic()
-	p := kmsg.NewOffsetCommitRequestTopicPartition()
-	p.Partition, p.Offset = partition, at
-	t.Topic, t.Partitions = topic, append(t.Partitions, p)
-	req.Topics = append(req.Topics, t)
-	resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
-	if err := b.conn.roundTrip(req, resp); err != nil {
-		return err
-	}
-	err := kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
-	if errors.Is(err, kerr.RebalanceInProgress) {
-		return nil
-	}
-	return err
 }

@@ -184,6 +184,7 @@ func (s *script) do(words []string) {
 		"delete-group": s.deleteGroup, "delete-offsets": s.deleteOffsets, "timeline": s.timeline,
 	}
 	maps.Copy(commands, s.consumerCommands())
+	maps.Copy(commands, s.pendingCommands())
 	f := commands[words[0]]
 	if f == nil {
 		s.t.Fatalf("unknown command %q", words[0])
@@ -454,7 +455,7 @@ func (s *script) restart(args) {
 	s.core = New(s.cfg)
 	s.core.SetCluster(s.now, s.topics, nil)
 	for _, r := range s.log {
-		if err := s.core.Replay(r); err != nil {
+		if err := replayed(s.core, r); err != nil {
 			s.printf("replay: %v", err)
 		}
 	}
@@ -486,7 +487,7 @@ func (s *script) drain() {
 	out := s.core.Take()
 	s.log = append(s.log, out.Records...)
 	for _, r := range out.Records {
-		s.printf("  log %s", describeRecord(r))
+		s.printf("  log %s%s", describeRecord(r), describeTxn(r))
 	}
 	for _, r := range out.Replies {
 		name, ok := s.parked[r.Token]
@@ -534,6 +535,13 @@ func code(c int16) string {
 		return e.Message
 	}
 	return strconv.Itoa(int(c))
+}
+
+func describeTxn(r Record) string {
+	if r.Txn == nil {
+		return ""
+	}
+	return fmt.Sprintf(" in the transaction of producer %d, epoch %d", r.Txn.ID, r.Txn.Epoch)
 }
 
 func describeRecord(r Record) string {

@@ -139,7 +139,7 @@ func (b *Broker) load(ctx context.Context) error {
 	b.coordinator = newCoordinator(coordinatorConfig{
 		topics: m,
 		open: func(t *meta.Topic, partition int32) shardLog {
-			return &offsetsLog{store: b.store, partition: b.store.Partition(t.ID, partition), number: partition}
+			return &offsetsLog{store: b.store, partition: b.store.Partition(t.ID, partition)}
 		},
 		advertise: func(c *call) (int32, string, int32) {
 			return b.settings.NodeID, c.conn.advertise.host, c.conn.advertise.port

@@ -8,7 +8,6 @@ import (
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/group"
-	"github.com/weirstream/weir/internal/meta"
 	"github.com/weirstream/weir/internal/storage"
 )
 
@@ -24,7 +23,6 @@ const (
 type offsetsLog struct {
 	store     *storage.Store
 	partition *storage.Partition
-	number    int32
 }
 
 func (l *offsetsLog) append(ctx context.Context, records []group.Record, now time.Time) (storage.LSN, error) {
@@ -59,26 +57,32 @@ func offsetsBatches(records []group.Record, now time.Time) (batches []byte) {
 
 func sameTxn(a, b *group.Producer) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// replay reads up to the end, not only to the high watermark: after a failed
-// append the shard must stand where the log stands.
+// replay tells of all records and markers.
 func (l *offsetsLog) replay(ctx context.Context, to replay) (storage.LSN, error) {
-	lsn, end := l.partition.LastLSN(), int64(0)
-	marks := l.partition.Offsets()
-	if l.store.Err() != nil {
+	return replayLog(ctx, l.store, l.partition, func(b batch.Batch, from int64) error { return replayBatch(b, from, to) })
+}
+
+// replayLog calls f for every batch of a coordinator's log, of which the records from an
+// offset on count, and tells the LSN of the newest. It reads up to the end, not only to
+// the high watermark: after a failed append the shard must stand where the log stands.
+func replayLog(ctx context.Context, store *storage.Store, p *storage.Partition, f func(b batch.Batch, from int64) error) (storage.LSN, error) {
+	lsn, end := p.LastLSN(), int64(0)
+	marks := p.Offsets()
+	if store.Err() != nil {
 		lsn, end = 0, marks.High // what lies behind it will never be durable
-	} else if err := l.store.Wait(ctx, lsn, storage.Durable); err != nil {
+	} else if err := store.Wait(ctx, lsn, storage.Durable); err != nil {
 		return 0, err
 	} else {
-		marks = l.partition.Offsets()
+		marks = p.Offsets()
 		end = marks.End
 	}
 	for at := marks.Start; at < end; {
-		next, err := l.replayFrom(ctx, at, end, to)
+		next, err := replayFrom(ctx, p, at, end, f)
 		if err != nil {
-			return 0, fmt.Errorf("read %s-%d from offset %d: %w", meta.OffsetsTopic, l.number, at, err)
+			return 0, fmt.Errorf("read from offset %d: %w", at, err)
 		}
 		if next <= at {
-			return 0, fmt.Errorf("read %s-%d: nothing at offset %d, below the end %d", meta.OffsetsTopic, l.number, at, end)
+			return 0, fmt.Errorf("nothing at offset %d, below the end %d", at, end)
 		}
 		at = next
 	}
@@ -86,11 +90,11 @@ func (l *offsetsLog) replay(ctx context.Context, to replay) (storage.LSN, error)
 }
 
 // replayFrom replays one run of batches and returns the offset behind it.
-func (l *offsetsLog) replayFrom(ctx context.Context, at, end int64, to replay) (int64, error) {
+func replayFrom(ctx context.Context, p *storage.Partition, at, end int64, f func(b batch.Batch, from int64) error) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return at, err
 	}
-	extent, err := l.partition.Read(at, replayBytes, end)
+	extent, err := p.Read(at, replayBytes, end)
 	if err != nil {
 		return at, err
 	}
@@ -104,7 +108,7 @@ func (l *offsetsLog) replayFrom(ctx context.Context, at, end int64, to replay) (
 		if b, rest, err = batch.Split(rest); err != nil {
 			return at, err
 		}
-		if err := replayBatch(b, at, to); err != nil {
+		if err := f(b, at); err != nil {
 			return at, err
 		}
 		at = b.NextOffset()

@@ -8,9 +8,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// benchNow is when the groups of a benchmark have become stable.
+var benchNow = time.UnixMilli(1000)
+
 // consumerBench makes groups of members that are stable, and the heartbeat of each.
 func consumerBench(b *testing.B, groups, members int, partitions int32) (*Core, []*kmsg.ConsumerGroupHeartbeatRequest) {
-	c := New(Config{NewMemberID: func(p string) string { return p }, Consumer: ConsumerConfig{AssignmentInterval: time.Hour}})
+	c := New(Config{NewMemberID: func(p string) string { return p }, Consumer: ConsumerConfig{AssignmentInterval: time.Second}})
 	c.SetCluster(time.UnixMilli(0), (&testCluster{}).with(map[string]int32{"t": partitions}), nil)
 	var list []*kmsg.ConsumerGroupHeartbeatRequest
 	for g := range groups {
@@ -26,11 +29,16 @@ func consumerBench(b *testing.B, groups, members int, partitions int32) (*Core, 
 			list = append(list, req)
 		}
 	}
-	c.Tick(time.UnixMilli(0).Add(time.Hour))
+	c.Tick(benchNow)
 	for range 4 {
 		for _, req := range list {
-			resp := c.ConsumerHeartbeat(time.UnixMilli(0).Add(time.Hour), Client{"c", "/h"}, req)
+			resp := c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, req)
 			req.MemberEpoch = resp.MemberEpoch
+		}
+	}
+	for _, g := range c.groups {
+		if g.state != Stable {
+			b.Fatalf("group %s is %s, members %d", g.id, g.state, members)
 		}
 	}
 	for _, req := range list {
@@ -41,18 +49,22 @@ func consumerBench(b *testing.B, groups, members int, partitions int32) (*Core, 
 }
 
 // BenchmarkConsumerHeartbeat is a heartbeat that changes nothing, of one of the 200
-// members that a shard has at 1,000 groups of ten.
+// members that a shard has at 1,000 groups of ten, or of a large group. That must not
+// take longer.
 func BenchmarkConsumerHeartbeat(b *testing.B) {
-	c, list := consumerBench(b, 20, 10, 30)
-	now := time.UnixMilli(0).Add(time.Hour)
-	b.ReportAllocs()
-	for i := range b.N {
-		if resp := c.ConsumerHeartbeat(now, Client{"c", "/h"}, list[i%len(list)]); resp.ErrorCode != none {
-			b.Fatal(*resp.ErrorMessage)
-		}
-	}
-	if n := len(c.Take().Records); n > 0 {
-		b.Fatalf("%d records", n)
+	for _, n := range []struct{ groups, members int }{{20, 10}, {1, 200}, {1, 1000}} {
+		b.Run(fmt.Sprintf("groups=%d/members=%d", n.groups, n.members), func(b *testing.B) {
+			c, list := consumerBench(b, n.groups, n.members, int32(3*n.members))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if resp := c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, list[i%len(list)]); resp.ErrorCode != none {
+					b.Fatal(*resp.ErrorMessage)
+				}
+			}
+			if n := len(c.Take().Records); n > 0 {
+				b.Fatalf("%d records", n)
+			}
+		})
 	}
 }
 
@@ -61,14 +73,13 @@ func BenchmarkConsumerHeartbeat(b *testing.B) {
 func BenchmarkConsumerRejoin(b *testing.B) {
 	c, list := consumerBench(b, 1, 500, 5000)
 	c.cfg.Consumer.AssignmentInterval = 0
-	now := time.UnixMilli(0).Add(time.Hour)
 	for b.Loop() {
 		req := *list[0]
 		req.MemberEpoch = epochLeave
-		c.ConsumerHeartbeat(now, Client{"c", "/h"}, &req)
+		c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, &req)
 		req.MemberEpoch, req.RebalanceTimeoutMillis = epochJoin, 60_000
 		req.SubscribedTopicNames, req.Topics = []string{"t"}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-		if resp := c.ConsumerHeartbeat(now, Client{"c", "/h"}, &req); resp.ErrorCode != none {
+		if resp := c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, &req); resp.ErrorCode != none {
 			b.Fatal(*resp.ErrorMessage)
 		}
 		c.Take()
@@ -80,6 +91,6 @@ func BenchmarkSetCluster(b *testing.B) {
 	c, _ := consumerBench(b, 200, 10, 30)
 	cl := (&testCluster{}).with(map[string]int32{"t": 30, "other": 1})
 	for b.Loop() {
-		c.SetCluster(time.UnixMilli(0).Add(time.Hour), cl, []string{"other"})
+		c.SetCluster(benchNow, cl, []string{"other"})
 	}
 }

@@ -80,20 +80,21 @@ func (c *Core) resolve(now time.Time, g *group, s string) {
 	if s == "" || g.consumer.regexes[s] != nil {
 		return
 	}
-	pattern, err := compileRegex(s)
+	r, err := compileRegex(s)
 	if err != nil {
 		return // a file may hold anything; it matches nothing then
 	}
-	r := &regex{pattern: pattern, since: now.UnixMilli()}
-	r.topics = r.match(c.cluster.TopicNames())
+	r.topics, r.since = r.match(c.cluster.TopicNames()), now.UnixMilli()
 	g.consumer.regexes[s] = r
+	c.weighRegex(g, r)
 	g.consumer.resubscribed()
 	c.record(memberKey(keyConsumerRegex, g.id, s), regexValue(r))
 }
 
 // dropRegex forgets a regular expression when nobody subscribes to it any more.
 func (c *Core) dropRegex(g *group, s string) {
-	if g.consumer.regexes[s] == nil {
+	r := g.consumer.regexes[s]
+	if r == nil {
 		return
 	}
 	for _, m := range g.consumer.members {
@@ -102,6 +103,7 @@ func (c *Core) dropRegex(g *group, s string) {
 		}
 	}
 	delete(g.consumer.regexes, s)
+	c.reweigh(g, &r.held, 0)
 	g.consumer.resubscribed()
 	c.record(memberKey(keyConsumerRegex, g.id, s), nil)
 }

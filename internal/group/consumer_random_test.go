@@ -577,6 +577,9 @@ func (w *storm) check() {
 	if n != 0 {
 		w.t.Errorf("members have %d partitions more than have owners", n)
 	}
+	for _, r := range cg.regexes {
+		held += r.size()
+	}
 	if held != g.held || held != w.core.Held() || w.core.consumers != len(cg.members) {
 		w.t.Errorf("%d bytes are counted (%d in all), the members hold %d; %d members of %d", g.held, w.core.Held(), held, w.core.consumers, len(cg.members))
 	}
@@ -631,7 +634,7 @@ func (w *storm) calm() {
 		topics, regex := a.wants()
 		for name, n := range w.cluster.partitions {
 			r, _ := compileRegex(regex)
-			if slices.Contains(topics, name) || regex != "" && r.MatchString(name) {
+			if slices.Contains(topics, name) || regex != "" && r.pattern.MatchString(name) {
 				for p := range n {
 					wanted[w.cluster.place(w.cluster.id(name), p)] = true
 				}

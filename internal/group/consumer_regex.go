@@ -14,6 +14,10 @@ import (
 const (
 	maxRegex     = 2048 // bytes
 	maxRegexCost = 2048 // instructions of its program, about
+
+	regexBytes       = 512
+	instructionBytes = 64
+	nameBytes        = 24 // of a topic in a list and in the set of what a group subscribes to
 )
 
 // regex is a regular expression to which members subscribe, and what it stands for.
@@ -21,10 +25,12 @@ type regex struct {
 	topics  []string // that it matches, sorted
 	since   int64    // ms, when it was resolved
 	pattern *regexp.Regexp
+	program int64 // bytes of memory that the pattern takes, about
+	held    int64 // bytes of memory that are counted
 }
 
 // compileRegex reads a subscription. It matches whole names, as Kafka has it.
-func compileRegex(s string) (*regexp.Regexp, error) {
+func compileRegex(s string) (*regex, error) {
 	if len(s) > maxRegex {
 		return nil, fmt.Errorf("longer than %d bytes", maxRegex)
 	}
@@ -32,11 +38,24 @@ func compileRegex(s string) (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	if regexCost(tree) > maxRegexCost {
+	cost := regexCost(tree)
+	if cost > maxRegexCost {
 		return nil, fmt.Errorf("too many repetitions")
 	}
-	return regexp.Compile(`\A(?:` + s + `)\z`)
+	pattern, err := regexp.Compile(`\A(?:` + s + `)\z`)
+	if err != nil {
+		return nil, err
+	}
+	return &regex{pattern: pattern, program: int64(regexBytes + 3*len(s) + instructionBytes*cost)}, nil
 }
+
+// size is about how many bytes of memory the expression takes, with the names that it
+// stands for: those are the image's own.
+func (r *regex) size() int64 { return r.program + int64(nameBytes*len(r.topics)) }
+
+// weighRegex counts an expression anew after it stands for other topics. Topics that
+// come may take a group past its bound; then no member may join that takes more.
+func (c *Core) weighRegex(g *group, r *regex) { c.reweigh(g, &r.held, r.size()) }
 
 // regexCost is about how many instructions an expression takes, found before any
 // are made: repetitions of repetitions may be millions.

@@ -39,8 +39,9 @@ func (c *Core) replayConsumer(g *group, x *consumerEntry) {
 			cg.assignedAt = time.UnixMilli(x.at)
 		}
 	case keyConsumerRegex:
-		if pattern, err := compileRegex(x.name); err == nil {
-			cg.regexes[x.name] = &regex{topics: sortedSet(x.topics), since: x.at, pattern: pattern}
+		if r, err := compileRegex(x.name); err == nil {
+			r.topics, r.since = sortedSet(x.topics), x.at
+			cg.regexes[x.name] = r
 		}
 	case keyConsumerMember:
 		m := c.replayMember(g, x.name)
@@ -108,6 +109,9 @@ func (c *Core) forgetConsumers(g *group) {
 		c.stopTimers(m)
 		c.reweigh(g, &m.held, 0)
 	}
+	for _, r := range cg.regexes {
+		c.reweigh(g, &r.held, 0)
+	}
 	c.timers.stop(&cg.assignTimer)
 	if !cg.replayed {
 		c.consumers -= len(cg.members)
@@ -150,6 +154,9 @@ func (c *Core) readyConsumers(now time.Time, g *group) {
 	}
 	cg.settleOwners()
 	cg.dropRegexes()
+	for _, r := range cg.regexes {
+		c.weighRegex(g, r)
+	}
 	cg.replayed = false
 	cg.moved()
 	cg.resubscribed()

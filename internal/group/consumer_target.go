@@ -183,6 +183,7 @@ func (c *Core) refresh(now time.Time, g *group, follow func(*regex) bool) {
 		if r := cg.regexes[s]; follow(r) {
 			r.since = now.UnixMilli()
 			cg.resubscribed()
+			c.weighRegex(g, r)
 			c.record(memberKey(keyConsumerRegex, g.id, s), regexValue(r))
 		}
 	}

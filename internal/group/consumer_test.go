@@ -130,6 +130,45 @@ func TestConsumerLimits(t *testing.T) {
 	}
 }
 
+// TestExpressionsAreCounted: what expressions stand for takes memory, too, which is
+// bounded, and given back.
+func TestExpressionsAreCounted(t *testing.T) {
+	const limit = 1 << 20
+	c := New(Config{NewMemberID: numbered(), MaxGroupBytes: limit})
+	topics := map[string]int32{}
+	for i := range 1000 {
+		topics[fmt.Sprint("t", i)] = 1
+	}
+	now := time.UnixMilli(0)
+	c.SetCluster(now, (&testCluster{}).with(topics), nil)
+	beat := func(id, regex string, epoch int32) int16 {
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.MemberEpoch, req.RebalanceTimeoutMillis = 1, "g", id, epoch, 1000
+		if epoch == epochJoin {
+			req.Topics, req.SubscribedTopicRegex = []kmsg.ConsumerGroupHeartbeatRequestTopic{}, &regex
+		}
+		return c.ConsumerHeartbeat(now, Client{"c", "/h"}, req).ErrorCode
+	}
+	members := 0
+	for i := range 200 {
+		if beat(fmt.Sprint("m", i), fmt.Sprintf("t.*|x%d", i), epochJoin) == none {
+			members++
+		}
+	}
+	if members < 5 || members > limit/(1000*nameBytes) || c.Held() > limit+100_000 {
+		t.Errorf("%d members, %d bytes", members, c.Held())
+	}
+	if code := beat("m0", "t.*|x0", epochJoin); code != none {
+		t.Errorf("who is in the group joins again: %d", code)
+	}
+	for i := range members {
+		beat(fmt.Sprint("m", i), "", epochLeave)
+	}
+	if c.Held() != 0 {
+		t.Errorf("%d bytes are counted when nobody is left", c.Held())
+	}
+}
+
 // TestUpgradeBelieves: a classic group in the middle of a second rebalance has forgotten
 // who owns what; cooperative members go on with it, and say so.
 func TestUpgradeBelieves(t *testing.T) {

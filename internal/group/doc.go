@@ -73,8 +73,8 @@
 //     assignment is given out only after the record that holds it.
 //  5. At most one member is the leader, and only of a group that has members.
 //  6. An offset leaves only with a tombstone.
-//  7. What members sent is counted, by group and over all Cores; a join or an
-//     assignment for which there is no room changes nothing.
+//  7. What members sent, and what their expressions stand for, is counted, by group and
+//     over all Cores; a join or an assignment for which there is no room changes nothing.
 //  8. Equal inputs give equal outputs: no map order, clock or randomness leaks.
 //  9. Offsets expire only when no member needs them: those of an empty group, and in
 //     a stable group of consumers those of topics that nobody subscribes to. Where
@@ -108,7 +108,7 @@
 // It appends the records as one batch before it sends any answer. When the append
 // fails, the Core has run ahead of the log: it is thrown away and another one is
 // made by Replay and Ready. Whenever topics or settings of groups have changed it calls
-// SetCluster, first of all before Ready.
+// SetCluster, first of all before Ready, and says which topics have changed.
 //
 // Answers carry Kafka's error codes, because which code a rule answers is part of
 // the rule. Requests are only read; bytes that are kept are copied, strings are not.

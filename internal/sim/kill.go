@@ -40,7 +40,7 @@ func (r *Run) Begin(ctx context.Context, cfg LoadConfig) error {
 		return err
 	}
 	cfg.Target = Target{Address: r.Process.Address}
-	cfg.Ledger, cfg.Incarnation = r.Ledger, r.Process.Incarnation
+	cfg.Ledger, cfg.Incarnation, cfg.Seed = r.Ledger, r.Process.Incarnation, r.Random.Uint64()
 	var err error
 	r.Load, err = NewLoad(ctx, cfg)
 	return err

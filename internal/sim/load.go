@@ -18,6 +18,7 @@ type LoadConfig struct {
 	Ledger      *Ledger
 	Incarnation func() int // how often the broker was started; optional
 
+	Seed         uint64     // of what members of groups do
 	Topics       int        // optional: 2
 	Partitions   int        // of each topic; optional: 3
 	Writers      int        // idempotent, acks=all, of each topic; optional: 2

@@ -142,29 +142,6 @@ func shifts(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
 	return resp, nil
 }
 
-// forgets answers commits and throws them away.
-func forgets(s *shim, req kmsg.Request, _ exchange) (kmsg.Response, error) {
-	c, ok := req.(*kmsg.OffsetCommitRequest)
-	if !ok {
-		return nil, nil
-	}
-	s.mu.Lock()
-	s.told++
-	s.mu.Unlock()
-	resp := c.ResponseKind().(*kmsg.OffsetCommitResponse)
-	for _, t := range c.Topics {
-		out := kmsg.NewOffsetCommitResponseTopic()
-		out.Topic, out.TopicID = t.Topic, t.TopicID
-		for _, p := range t.Partitions {
-			one := kmsg.NewOffsetCommitResponseTopicPartition()
-			one.Partition = p.Partition
-			out.Partitions = append(out.Partitions, one)
-		}
-		resp.Topics = append(resp.Topics, out)
-	}
-	return resp, nil
-}
-
 // sinks tells ends that lie before ends it told.
 func sinks(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
 	if _, ok := req.(*kmsg.ListOffsetsRequest); !ok {
@@ -192,26 +169,6 @@ func hangs(s *shim, req kmsg.Request, _ exchange) (kmsg.Response, error) {
 	}
 	<-s.shown // closed when the test ends
 	return nil, io.EOF
-}
-
-// shares assigns to each member what was assigned to another one.
-func shares(s *shim, req kmsg.Request, broker exchange) (kmsg.Response, error) {
-	if _, ok := req.(*kmsg.SyncGroupRequest); !ok {
-		return nil, nil
-	}
-	resp, err := broker(req)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := &resp.(*kmsg.SyncGroupResponse).MemberAssignment
-	if len(*a) < len(s.kept) {
-		*a = s.kept
-		s.told++
-	}
-	s.kept = *a
-	return resp, nil
 }
 
 // feigns answers the creation of the second life of a topic and does nothing.
@@ -250,63 +207,74 @@ func spares(s *shim, req kmsg.Request, _ exchange) (kmsg.Response, error) {
 // TestLyingBroker: a load on a broker that lies is found out, and one on a broker
 // that does not is not.
 func TestLyingBroker(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		lie  lie
-		want []Kind // each must be found
-		also []Kind // may follow
-	}{
-		{"honest", nil, nil, nil},
-		{"drops", drops, []Kind{LostWrite}, nil},
-		{"doubles", doubles, []Kind{Duplicate}, []Kind{Reordered, WrongOffset}},
-		{"reorders", reorders, []Kind{Reordered, WrongOffset}, nil},
-		{"misplaces", misplaces, []Kind{WrongOffset}, nil},
-		{"shows too early", shows, nil, []Kind{ReadThenLost, InconsistentValue, NonmonotonicPoll, PollSkip, CommitRegressed, GroupSkipped}},
-		{"shifts offsets", shifts, []Kind{InconsistentValue}, []Kind{NonmonotonicPoll, PollSkip, GroupSkipped, ReadThenLost}},
-		{"forgets commits", forgets, []Kind{CommitLost, CommitRegressed}, []Kind{GroupStuck}},
-		{"sinks watermarks", sinks, []Kind{HighRegressed, StableRegressed}, []Kind{GroupStuck, GroupSkipped, OffsetGap, LostWrite, ReadThenLost, Unreadable}},
-		{"hangs", hangs, []Kind{ProducerStuck}, nil},
-		{"shares partitions", shares, []Kind{DoubleOwner}, []Kind{ZombieCommit, CommitRegressed}},
-		{"feigns to create a topic", feigns, []Kind{TopicLost}, nil},
-		{"feigns to delete a topic", spares, []Kind{TopicUndead}, []Kind{Phantom}},
+	for _, c := range []liar{
+		{name: "honest"},
+		{name: "drops", lie: drops, want: []Kind{LostWrite}},
+		{name: "doubles", lie: doubles, want: []Kind{Duplicate}, also: []Kind{Reordered, WrongOffset}},
+		{name: "reorders", lie: reorders, want: []Kind{Reordered, WrongOffset}},
+		{name: "misplaces", lie: misplaces, want: []Kind{WrongOffset}},
+		{name: "shows too early", lie: shows, also: []Kind{ReadThenLost, InconsistentValue, NonmonotonicPoll, PollSkip, CommitRegressed, GroupSkipped}},
+		{name: "shifts offsets", lie: shifts, want: []Kind{InconsistentValue}, also: []Kind{NonmonotonicPoll, PollSkip, GroupSkipped, ReadThenLost}},
+		{name: "sinks watermarks", lie: sinks, want: []Kind{HighRegressed, StableRegressed}, also: []Kind{GroupStuck, GroupSkipped, OffsetGap, LostWrite, ReadThenLost, Unreadable}},
+		{name: "hangs", lie: hangs, want: []Kind{ProducerStuck}},
+		{name: "feigns to create a topic", lie: feigns, churn: true, want: []Kind{TopicLost}},
+		{name: "feigns to delete a topic", lie: spares, churn: true, want: []Kind{TopicUndead}, also: []Kind{Phantom}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			churn := slices.Contains(c.want, TopicLost) || slices.Contains(c.want, TopicUndead)
-			synctest.Test(t, func(t *testing.T) { lied(t, c.lie, churn, c.want, c.also) })
-		})
+		if c.lie != nil {
+			c.protocols = []Protocol{Eager}
+		}
+		c.run(t)
 	}
 }
 
-func lied(t *testing.T, lie lie, churn bool, want, also []Kind) {
+// liar is a broker that lies, and what is to be found.
+type liar struct {
+	name      string
+	lie       lie
+	protocols []Protocol // nil: all
+	churn     bool
+	await     Kind   // what the load goes on for, two minutes at most; none: ten seconds
+	want      []Kind // each must be found
+	also      []Kind // may follow
+}
+
+func (c liar) run(t *testing.T) {
+	t.Helper()
+	t.Run(c.name, func(t *testing.T) { synctest.Test(t, c.lied) })
+}
+
+func (c liar) lied(t *testing.T) {
 	b := brokertest.Start(t, brokertest.WithSettings(Settings()))
-	s := &shim{dial: b.DialContext, lie: lie, next: map[string]int64{}, shown: make(chan struct{})}
+	s := &shim{dial: b.DialContext, lie: c.lie, next: map[string]int64{}, shown: make(chan struct{})}
 	s.end = sync.OnceFunc(func() { close(s.shown) })
 	ledger := NewLedger(Sync)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	load, err := NewLoad(ctx, LoadConfig{Target: Target{brokertest.Address, s.Dial}, Ledger: ledger, Topics: 1, Partitions: 1, Writers: 1, Members: 2, Rate: 50, RecordBytes: 50, Churn: churn})
+	load, err := NewLoad(ctx, LoadConfig{Target: Target{brokertest.Address, s.Dial}, Ledger: ledger, Topics: 1, Partitions: 1, Writers: 1, Members: 2, Rate: 50, RecordBytes: 50, Churn: c.churn, Protocols: c.protocols})
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(10 * time.Second)
+	for span := 0; span == 0 || span < 12 && c.await != "" && ledger.Counts()[c.await] == 0; span++ {
+		time.Sleep(10 * time.Second)
+	}
 	if err := load.Finish(ctx, 20*time.Second); err != nil {
 		t.Error(err)
 	}
 	s.end()
 	got := ledger.Counts()
-	if lie != nil && s.told == 0 && got[HighRegressed] == 0 {
+	if c.lie != nil && s.told == 0 && got[HighRegressed] == 0 {
 		t.Error("no lie was told")
 	}
-	for _, kind := range want {
+	for _, kind := range c.want {
 		if got[kind] == 0 {
 			t.Errorf("%s was not found (found: %v)", kind, got)
 		}
 	}
-	if lie != nil && len(got) == 0 {
+	if c.lie != nil && len(got) == 0 {
 		t.Error("nothing was found")
 	}
 	for kind := range got {
-		if !slices.Contains(want, kind) && !slices.Contains(also, kind) {
+		if !slices.Contains(c.want, kind) && !slices.Contains(c.also, kind) {
 			t.Errorf("%s was found besides: %v", kind, ledger.First())
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // member joins the group, reads and commits, leaves or dies after a while, and
 // joins again, under a new id if it is not a static one.
 func (l *Load) member(ctx context.Context, p Protocol, number int) {
-	random := rand.New(rand.NewPCG(uint64(number), uint64(len(p))))
+	random := rand.New(rand.NewPCG(l.cfg.Seed+uint64(number), uint64(len(p))))
 	for life := 0; ctx.Err() == nil; life++ {
 		m := &session{load: l, protocol: p, name: fmt.Sprintf("member %d.%d", number, life), life: life, random: random}
 		if p.static(number) {
@@ -37,6 +37,8 @@ type session struct {
 	life     int
 	random   *rand.Rand
 	cl       *kgo.Client
+	line     *line
+	standsAt int // the poll after which the member stands still for a while; negative: never
 
 	mu      sync.Mutex
 	id      string // as the broker knows it
@@ -65,12 +67,15 @@ func (m *session) run(ctx context.Context, life time.Duration) {
 	if m.instance != nil {
 		options = append(options, kgo.InstanceID(*m.instance))
 	}
+	var target Target
+	m.line, target = newLine(m.load.cfg.Target)
 	var err error
-	if m.cl, err = m.load.cfg.Target.client(options...); err != nil {
+	if m.cl, err = target.client(options...); err != nil {
 		m.load.cfg.Ledger.Add(Broken{Anomaly{GroupStuck, err.Error()}})
 		return
 	}
 	dies := m.random.IntN(3) == 0
+	m.standsAt = m.random.IntN(30) - 15
 	over := time.NewTimer(life)
 	defer over.Stop()
 	for ended := false; !ended; {
@@ -99,12 +104,23 @@ func (m *session) poll(ctx context.Context, over <-chan time.Time) bool {
 		}
 	default:
 	}
-	if m.random.IntN(4) > 0 {
+	if m.standStill(ctx); m.random.IntN(4) > 0 {
 		m.commit(nil)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return ctx.Err() != nil || m.mixedUp
+}
+
+// standStill holds the member's line for so long that it is taken for dead. It
+// has not noticed that when it commits what it was given before.
+func (m *session) standStill(ctx context.Context) {
+	if m.standsAt--; m.standsAt != 0 || m.load.draining.Err() != nil {
+		return
+	}
+	m.line.hold()
+	pause(ctx, sessionTimeout+time.Second/2)
+	m.line.release()
 }
 
 // follow: an epoch that rises while the member has what it has.
@@ -214,7 +230,7 @@ func (m *session) commit(only map[string][]int32) {
 	}
 	sent := m.load.cfg.Ledger.Clock()
 	// The member may be about to leave; what it was given it commits all the same.
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	resp, err := req.RequestWith(ctx, m.cl)
 	codes := map[int32]error{}

@@ -28,6 +28,7 @@ type shim struct {
 	next     map[string]int64
 	kept     []byte // a batch that the lie holds back, and its topic
 	slips    int
+	assigned *kmsg.ConsumerGroupHeartbeatResponseAssignment // a member's, and its id in topic
 	topic    string
 	id       [16]byte
 	shown    chan struct{}
@@ -35,8 +36,9 @@ type shim struct {
 }
 
 // understood are the keys of the requests that a lie may touch: Produce, Fetch,
-// ListOffsets, OffsetCommit, SyncGroup, CreateTopics, DeleteTopics.
-var understood = []int16{0, 1, 2, 8, 14, 19, 20}
+// ListOffsets, OffsetCommit, OffsetFetch, SyncGroup, CreateTopics, DeleteTopics,
+// ConsumerGroupHeartbeat.
+var understood = []int16{0, 1, 2, 8, 9, 14, 19, 20, 68}
 
 // exchange has the broker answer a request.
 type exchange func(kmsg.Request) (kmsg.Response, error)

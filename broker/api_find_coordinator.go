@@ -16,12 +16,12 @@ import (
 //	v5  nothing new for groups (KIP-890)
 //	v6  type 2, share groups (KIP-932)
 //
-// This broker coordinates every group. The first request for one makes
-// __consumer_offsets; the answer waits until that is durable.
+// This broker coordinates every group and every transaction. The first request for one
+// makes __consumer_offsets or __transaction_state; the answer waits until that is durable.
 //
-// Deviations: transactions are not served yet; their coordinator is
-// COORDINATOR_NOT_AVAILABLE, with a message that says so, and so is that of
-// share groups. A key that is named more than once is answered once.
+// Deviations: share groups are not served; their coordinator is
+// COORDINATOR_NOT_AVAILABLE, with a message that says so. A key that is named more than
+// once is answered once.
 const (
 	coordinatorOfGroup       = 0
 	coordinatorOfTransaction = 1
@@ -78,16 +78,19 @@ type findFailure struct {
 func (h *coordinator) findable(c *call, kind int8) (storage.LSN, *findFailure) {
 	switch {
 	case kind == coordinatorOfGroup:
-		lsn, err := h.ensure(c.ctx)
-		if err != nil {
-			h.cfg.logger.Warn("no group coordinator", "error", err)
-			return 0, &findFailure{kerr.CoordinatorNotAvailable.Code, err.Error()}
-		}
-		return lsn, nil
+		return h.found(h.ensure(c.ctx))
 	case kind == coordinatorOfTransaction:
-		return 0, &findFailure{kerr.CoordinatorNotAvailable.Code, "This broker does not serve transactions."}
+		return h.found(h.cfg.ensureTransactions(c.ctx))
 	case kind == coordinatorOfShare && c.version >= 6:
 		return 0, &findFailure{kerr.CoordinatorNotAvailable.Code, "This broker does not serve share groups."}
 	}
 	return 0, &findFailure{kerr.InvalidRequest.Code, fmt.Sprintf("Unknown coordinator type %d.", kind)}
+}
+
+func (h *coordinator) found(lsn storage.LSN, err error) (storage.LSN, *findFailure) {
+	if err != nil {
+		h.cfg.logger.Warn("no coordinator", "error", err)
+		return 0, &findFailure{kerr.CoordinatorNotAvailable.Code, err.Error()}
+	}
+	return lsn, nil
 }

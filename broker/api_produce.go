@@ -17,6 +17,7 @@ import (
 //	v3   transactional id (KIP-98)       v8   record errors (KIP-467)
 //	v5   log start offset (KIP-107)      v9   flexible (KIP-482)
 //	v7   zstd (KIP-110)                  v10  current leader, as tagged fields (KIP-951)
+//	v11  TRANSACTION_ABORTABLE, v12 partitions join a transaction by themselves (KIP-890)
 //	v13  topics by id (KIP-516)
 //
 // ApiVersions advertises v0, though v0–2 close the connection as in Kafka 4:
@@ -29,9 +30,9 @@ import (
 // Deviations: compressed batches are opened only for compacted topics. A duplicate
 // is told a log append time only by topics that have one (Kafka: its largest
 // timestamp in any case), and is not counted as appended. Records
-// of null are INVALID_RECORD (Kafka 4.3.1 never answers). Transactions are not
-// served yet: a transactional batch is INVALID_TXN_STATE, or without a
-// transactional id TRANSACTIONAL_ID_AUTHORIZATION_FAILED.
+// of null are INVALID_RECORD (Kafka 4.3.1 never answers).
+//
+// Transactional batches: see produce_txn.go.
 
 // produceRequest is a request being served, over the bytes of its body.
 type produceRequest struct {
@@ -44,6 +45,7 @@ type produceRequest struct {
 	level         storage.Level
 	lsn           storage.LSN // the answer waits for it
 	failed        bool
+	txn           producedTxn
 }
 
 // answeredBytes is about how much a partition takes in the answer, while its
@@ -55,7 +57,10 @@ var errAcksZero = errors.New("a partition could not be appended with acks=0: clo
 func (b *Broker) produce(c *call, body []byte) error {
 	p := produceRequest{c: c, version: c.version, flexible: c.version >= 9, nowMillis: b.cfg.Now().UnixMilli()}
 	r := wireReader{src: body, flexible: p.flexible}
-	p.transactional = r.str() != nil
+	if id := r.str(); id != nil {
+		p.transactional = true
+		p.txn.id = id
+	}
 	p.acks = r.int16()
 	r.int32() // timeout: nothing here waits for replicas
 	partitions, ok := p.wellFormed(r)
@@ -69,6 +74,9 @@ func (b *Broker) produce(c *call, body []byte) error {
 		p.level = storage.Written
 	} else {
 		p.level = storage.Durable
+	}
+	if p.transactional {
+		b.joinTxn(&p, r)
 	}
 	s := c.slot
 	s.buf = appendHeader(s.buf[:0], c.correlation, c.flexible)
@@ -198,6 +206,13 @@ func (b *Broker) appendBatch(p *produceRequest, t *topic, n int32, records []byt
 	}
 	commit := &p.c.conn.commit
 	commit[0] = storage.Append{Partition: log, Batches: batchView}
+	if batchView.Transactional() {
+		if err := p.mayJoin(t, n); err != nil {
+			commit[0] = storage.Append{}
+			return err
+		}
+		commit[0].Guard = b.txns.open
+	}
 	lsn, err := b.store.Commit(p.c.ctx, commit[:])
 	base, duplicate := commit[0].Base, commit[0].Duplicate
 	commit[0] = storage.Append{} // an idle connection must not keep its last request
@@ -249,11 +264,8 @@ func (p *produceRequest) validate(t *topic, records []byte, out *produced) (batc
 	if err != nil {
 		return nil, err
 	}
-	if v.Transactional() {
-		if !p.transactional {
-			return nil, refuse(kerr.TransactionalIDAuthorizationFailed, "transactional batch without a transactional id")
-		}
-		return nil, refuse(kerr.InvalidTxnState, "transactions are not served yet")
+	if v.Transactional() && !p.transactional {
+		return nil, refuse(kerr.TransactionalIDAuthorizationFailed, "transactional batch without a transactional id")
 	}
 	if t.config.LogAppendTime {
 		v.SetLogAppendTime(p.nowMillis)

@@ -15,8 +15,8 @@ import (
 // ranges, so that the client can choose again. The answer's header is that of v0
 // always, because the client does not yet know what the broker can read.
 //
-// One feature is told, group.version 1 (consumer groups, KIP-848). transaction.version
-// would switch clients to a protocol that is not served yet.
+// Two features are told: group.version 1 (consumer groups, KIP-848) and
+// transaction.version 2 (an epoch for each transaction, KIP-890).
 
 func (b *Broker) apiVersions(c *call, req *kmsg.ApiVersionsRequest) {
 	resp := kmsg.NewPtrApiVersionsResponse()
@@ -35,14 +35,20 @@ func (b *Broker) apiVersions(c *call, req *kmsg.ApiVersionsRequest) {
 // tellFeatures lists what may be in force and what is (KIP-584). Clients that know no
 // version but 3 cannot read a range that begins at 0 and are not told it, as in Kafka.
 func tellFeatures(resp *kmsg.ApiVersionsResponse, version int16) {
-	if version >= 4 {
-		s := kmsg.NewApiVersionsResponseSupportedFeature()
-		s.Name, s.MinVersion, s.MaxVersion = "group.version", 0, 1
-		resp.SupportedFeatures = append(resp.SupportedFeatures, s)
+	resp.FinalizedFeaturesEpoch = 0
+	for _, feature := range []struct {
+		name  string
+		level int16
+	}{{"group.version", 1}, {"transaction.version", 2}} {
+		if version >= 4 {
+			s := kmsg.NewApiVersionsResponseSupportedFeature()
+			s.Name, s.MinVersion, s.MaxVersion = feature.name, 0, feature.level
+			resp.SupportedFeatures = append(resp.SupportedFeatures, s)
+		}
+		f := kmsg.NewApiVersionsResponseFinalizedFeature()
+		f.Name, f.MinVersionLevel, f.MaxVersionLevel = feature.name, feature.level, feature.level
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, f)
 	}
-	f := kmsg.NewApiVersionsResponseFinalizedFeature()
-	f.Name, f.MinVersionLevel, f.MaxVersionLevel = "group.version", 1, 1
-	resp.FinalizedFeatures, resp.FinalizedFeaturesEpoch = append(resp.FinalizedFeatures, f), 0
 }
 
 // unknownAPIVersions answers an ApiVersions request of a version not served.

@@ -35,6 +35,7 @@ type Broker struct {
 	metadata    *metadata
 	producers   *producerIDs
 	coordinator *coordinator
+	txns        *transactions
 	retention   *retention
 	apis        *apiTable
 	sessions    *sessionCache // of fetches
@@ -117,7 +118,7 @@ func (b *Broker) open(ctx context.Context, durability storage.Durability) error 
 	if b.cfg.ReadOnlyOnFailure {
 		b.metadata.reaper.Go(b.serveDurable)
 	}
-	b.apis = newAPITable(b.coreAPIs(), b.coordinator.apis())
+	b.apis = newAPITable(b.coreAPIs(), b.coordinator.apis(), b.txns.apis())
 	b.metrics.complete(b)
 	b.metrics.recovery.Set(b.cfg.Now().Sub(begun).Seconds())
 	return nil
@@ -144,17 +145,30 @@ func (b *Broker) load(ctx context.Context) error {
 		advertise: func(c *call) (int32, string, int32) {
 			return b.settings.NodeID, c.conn.advertise.host, c.conn.advertise.port
 		},
+		ensureTransactions: func(ctx context.Context) (storage.LSN, error) { return b.txns.ensure(ctx) },
+
 		settings: &b.settings, now: b.cfg.Now, random: b.cfg.Random, logger: b.logger, failed: failed,
 		panicked: func(any, []byte) { b.metrics.panics.Inc() },
 		noted:    func(kind group.EventKind) { b.metrics.groupEvents.WithLabelValues(string(kind)).Inc() },
 		frame:    b.cfg.JournalFileBytes,
 	})
 	m.dropOffsets, m.changed = b.coordinator.deleteTopic, b.coordinator.clusterChanged
-	if err := b.coordinator.load(ctx); err != nil {
-		b.coordinator.close()
-		return err
+	b.txns = newTransactions(txnConfig{
+		store: b.store, topics: m, groups: b.coordinator, producers: b.producers, settings: &b.settings, now: b.cfg.Now,
+		logger: b.logger, failed: failed, frame: b.cfg.JournalFileBytes,
+		panicked: func(any, []byte) { b.metrics.panics.Inc() },
+		ended:    b.metrics.transactionEnded,
+	})
+	// The groups come first: an end that the log has only begun concerns them, too.
+	err = b.coordinator.load(ctx)
+	if err == nil {
+		err = b.txns.load(ctx)
 	}
-	return nil
+	if err != nil {
+		b.txns.close()
+		b.coordinator.close()
+	}
+	return err
 }
 
 // serveDurable waits for a failure of storage and then takes back what is not
@@ -211,6 +225,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	cut := context.AfterFunc(grace, b.cancel)
 	b.stopReading()
 	b.readers.Wait()
+	b.txns.close()        // ends what it has begun, with the groups
 	b.coordinator.close() // answers the members that wait
 	b.writers.Wait()
 	cut()

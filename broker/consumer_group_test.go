@@ -318,19 +318,31 @@ func TestStaticConsumerRestarts(t *testing.T) {
 	})
 }
 
-// TestGroupFeature: clients are told that group.version is 1.
-func TestGroupFeature(t *testing.T) {
+// TestFeatures: clients are told that group.version is 1 and transaction.version 2.
+func TestFeatures(t *testing.T) {
 	b := brokertest.Start(t)
+	want := []struct {
+		name  string
+		level int16
+	}{{"group.version", 1}, {"transaction.version", 2}}
 	for v := int16(3); v <= 4; v++ {
 		req := kmsg.NewPtrApiVersionsRequest()
 		req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = v, "kgo", "1"
 		resp := ask[*kmsg.ApiVersionsResponse](dial(t, b), req)
-		if f := resp.FinalizedFeatures; len(f) != 1 || f[0].Name != "group.version" || f[0].MaxVersionLevel != 1 || f[0].MinVersionLevel != 1 || resp.FinalizedFeaturesEpoch < 0 {
-			t.Errorf("v%d: finalised %+v, epoch %d", v, f, resp.FinalizedFeaturesEpoch)
-		}
 		// A supported range from 0 on is told from v4, as older clients cannot read it.
-		if f := resp.SupportedFeatures; len(f) != int(v-3) || v == 4 && (f[0].Name != "group.version" || f[0].MinVersion != 0 || f[0].MaxVersion != 1) {
-			t.Errorf("v%d: supported %+v", v, f)
+		if len(resp.FinalizedFeatures) != 2 || len(resp.SupportedFeatures) != 2*int(v-3) || resp.FinalizedFeaturesEpoch < 0 {
+			t.Fatalf("v%d: %+v", v, resp)
+		}
+		for i, w := range want {
+			if f := resp.FinalizedFeatures[i]; f.Name != w.name || f.MaxVersionLevel != w.level || f.MinVersionLevel != w.level {
+				t.Errorf("v%d: finalised %+v, want %v", v, f, w)
+			}
+			if v < 4 {
+				continue
+			}
+			if f := resp.SupportedFeatures[i]; f.Name != w.name || f.MinVersion != 0 || f.MaxVersion != w.level {
+				t.Errorf("v%d: supported %+v, want %v", v, f, w)
+			}
 		}
 	}
 }

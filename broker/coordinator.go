@@ -54,15 +54,18 @@ type coordinatorConfig struct {
 	topics    topicSource
 	open      func(t *meta.Topic, partition int32) shardLog
 	advertise func(c *call) (nodeID int32, host string, port int32) // this broker, as the caller can reach it
-	settings  *meta.Settings
-	now       func() time.Time
-	random    io.Reader // 16 bytes for each member id
-	logger    *slog.Logger
-	noted     func(group.EventKind)     // optional: counts what a timeline gets
-	panicked  func(p any, stack []byte) // optional: counts a panic of a shard, which is logged
-	frame     int64                     // the journal's file size, which bounds an append; 0: the default, 64 MiB
-	memory    int64                     // optional: bytes of what members send that are kept; 0: group's default
-	failed    <-chan struct{}           // optional; closed when only what is durable shall be told from then on
+	// ensureTransactions is ensure of the coordinator of transactions.
+	ensureTransactions func(ctx context.Context) (storage.LSN, error)
+
+	settings *meta.Settings
+	now      func() time.Time
+	random   io.Reader // 16 bytes for each member id
+	logger   *slog.Logger
+	noted    func(group.EventKind)     // optional: counts what a timeline gets
+	panicked func(p any, stack []byte) // optional: counts a panic of a shard, which is logged
+	frame    int64                     // the journal's file size, which bounds an append; 0: the default, 64 MiB
+	memory   int64                     // optional: bytes of what members send that are kept; 0: group's default
+	failed   <-chan struct{}           // optional; closed when only what is durable shall be told from then on
 }
 
 // topicSource is the part of the metadata store that the coordinator uses.

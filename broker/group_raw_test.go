@@ -226,7 +226,7 @@ func TestFindCoordinatorMakesOffsetsTopic(t *testing.T) {
 			t.Errorf("v%d: %+v", v, resp)
 		}
 	}
-	for kind, want := range map[int8]*kerr.Error{1: kerr.CoordinatorNotAvailable, 2: kerr.CoordinatorNotAvailable, 9: kerr.InvalidRequest} {
+	for kind, want := range map[int8]*kerr.Error{2: kerr.CoordinatorNotAvailable, 9: kerr.InvalidRequest} {
 		req := kmsg.NewPtrFindCoordinatorRequest()
 		req.Version, req.CoordinatorType, req.CoordinatorKeys = 6, kind, []string{"x"}
 		found := ask[*kmsg.FindCoordinatorResponse](c, req).Coordinators[0]

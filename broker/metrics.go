@@ -31,6 +31,7 @@ type metrics struct {
 	fetchBytes     *prometheus.CounterVec
 	deletedBytes   *prometheus.CounterVec
 	groupEvents    *prometheus.CounterVec
+	txnEnds        *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -48,9 +49,10 @@ func newMetrics() *metrics {
 		produceBytes:   counters("weir_produce_bytes_total", "Bytes of record batches appended by clients.", "topic"),
 		deletedBytes:   counters("weir_log_deleted_bytes_total", "Bytes of segments that left their logs by retention or DeleteRecords.", "topic"),
 		groupEvents:    counters("weir_group_events_total", "What happened to consumer groups: members that joined, left or timed out, rebalances, and what else a group's timeline tells.", "event"),
+		txnEnds:        counters("weir_transactions_total", "Transactions that ended, by how and why: the producer said so, its time was up, another producer with its id came, or a restart found the decision.", "result", "reason"),
 		fetchBytes:     counters("weir_fetch_bytes_total", "Bytes of record batches sent to clients.", "topic"),
 	}
-	m.registry.MustRegister(m.errors, m.closes, m.connections, m.panics, m.recovery, m.produceRecords, m.produceBytes, m.fetchBytes, m.deletedBytes, m.groupEvents)
+	m.registry.MustRegister(m.errors, m.closes, m.connections, m.panics, m.recovery, m.produceRecords, m.produceBytes, m.fetchBytes, m.deletedBytes, m.groupEvents, m.txnEnds)
 	return m
 }
 
@@ -63,6 +65,7 @@ func (m *metrics) complete(b *Broker) {
 	m.registry.MustRegister(gauges(b)...)
 	m.registry.MustRegister(compaction(b.store)...)
 	m.registry.MustRegister(newGroupMetrics(b.coordinator))
+	m.registry.MustRegister(transactionGauges(b.txns)...)
 	m.timeRequests(b.apis)
 }
 

@@ -51,7 +51,37 @@ func errorsOf(resp kmsg.Response, f func(code int16)) {
 	case *kmsg.CreatePartitionsResponse:
 		each(r.Topics, func(t *kmsg.CreatePartitionsResponseTopic) { f(t.ErrorCode) })
 	default:
+		transactionErrors(resp, f)
 		groupErrors(resp, f)
+	}
+}
+
+// transactionErrors is errorsOf for the answers of the coordinator of transactions.
+func transactionErrors(resp kmsg.Response, f func(code int16)) {
+	switch r := resp.(type) {
+	case *kmsg.AddPartitionsToTxnResponse:
+		each(r.Topics, func(t *kmsg.AddPartitionsToTxnResponseTopic) {
+			each(t.Partitions, func(p *kmsg.AddPartitionsToTxnResponseTopicPartition) { f(p.ErrorCode) })
+		})
+		each(r.Transactions, func(x *kmsg.AddPartitionsToTxnResponseTransaction) {
+			each(x.Topics, func(t *kmsg.AddPartitionsToTxnResponseTransactionTopic) {
+				each(t.Partitions, func(p *kmsg.AddPartitionsToTxnResponseTransactionTopicPartition) { f(p.ErrorCode) })
+			})
+		})
+	case *kmsg.AddOffsetsToTxnResponse:
+		f(r.ErrorCode)
+	case *kmsg.EndTxnResponse:
+		f(r.ErrorCode)
+	case *kmsg.WriteTxnMarkersResponse:
+		each(r.Markers, func(m *kmsg.WriteTxnMarkersResponseMarker) {
+			each(m.Topics, func(t *kmsg.WriteTxnMarkersResponseMarkerTopic) {
+				each(t.Partitions, func(p *kmsg.WriteTxnMarkersResponseMarkerTopicPartition) { f(p.ErrorCode) })
+			})
+		})
+	case *kmsg.DescribeTransactionsResponse:
+		each(r.TransactionStates, func(s *kmsg.DescribeTransactionsResponseTransactionState) { f(s.ErrorCode) })
+	case *kmsg.ListTransactionsResponse:
+		f(r.ErrorCode)
 	}
 }
 

@@ -219,10 +219,10 @@ func TestInitProducerIDRefusals(t *testing.T) {
 		timeout int32
 		want    *kerr.Error
 	}{
-		"transactions are not served": {"tx", 1000, kerr.UnsupportedVersion},
-		"H107 timeout 2^31-1":         {"tx", 1<<31 - 1, kerr.InvalidTransactionTimeout},
-		"H108 timeout -1":             {"tx", -1, kerr.InvalidTransactionTimeout},
-		"H109 empty transactional id": {"", 1000, kerr.InvalidRequest},
+		"before the first FindCoordinator": {"tx", 1000, kerr.NotCoordinator},
+		"H107 timeout 2^31-1":              {"tx", 1<<31 - 1, kerr.InvalidTransactionTimeout},
+		"H108 timeout -1":                  {"tx", -1, kerr.InvalidTransactionTimeout},
+		"H109 empty transactional id":      {"", 1000, kerr.InvalidRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := kmsg.NewPtrInitProducerIDRequest()

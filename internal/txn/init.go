@@ -26,21 +26,21 @@ func (c *Core) InitProducerID(now time.Time, req *kmsg.InitProducerIDRequest) *k
 }
 
 // CheckInit tells what is wrong with the request by itself.
-func (c *Core) CheckInit(req *kmsg.InitProducerIDRequest) int16 {
+func (c Config) CheckInit(req *kmsg.InitProducerIDRequest) int16 {
 	timeout := time.Duration(req.TransactionTimeoutMillis) * time.Millisecond
 	switch {
 	case req.TransactionalID == nil || *req.TransactionalID == "" || len(*req.TransactionalID) > MaxID:
 		return invalidRequest
 	case (req.ProducerID == -1) != (req.ProducerEpoch == -1):
 		return invalidRequest
-	case timeout <= 0 || timeout > c.cfg.MaxTimeout:
+	case timeout <= 0 || timeout > c.withDefaults().MaxTimeout:
 		return invalidTransactionTimeout
 	}
 	return none
 }
 
 func (c *Core) initialize(now time.Time, req *kmsg.InitProducerIDRequest) (*transaction, int16) {
-	if code := c.CheckInit(req); code != none {
+	if code := c.cfg.CheckInit(req); code != none {
 		return nil, code
 	}
 	x := c.ids[*req.TransactionalID]

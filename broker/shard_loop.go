@@ -1,0 +1,243 @@
+package broker
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirstream/weir/internal/storage"
+)
+
+// errand is one request for a shard. step runs on the shard's goroutine. What it returns
+// is called when the records of the step are appended; nil if there is nothing to do then.
+// fail is called instead, at most once, when the step cannot be done or its records cannot
+// be appended.
+type errand[S any] struct {
+	step func(s S, now time.Time) (done func(storage.LSN))
+	fail func(code int16)
+}
+
+// keeper is who a loop works for: it owns a core of pure logic. All its methods are called
+// on the loop's goroutine.
+type keeper interface {
+	// load makes the core out of the log, and puts out what that brings about.
+	load() error
+	// alive tells whether there is a core.
+	alive() bool
+	// deadline is when tick must be called; false: not at all.
+	deadline() (time.Time, bool)
+	tick(now time.Time)
+	// crowded tells that what the steps have put out should be appended before more comes.
+	crowded() bool
+	// flush appends what the steps have put out, and returns the LSN of the newest state.
+	flush() (storage.LSN, error)
+	// discard throws the core away.
+	discard()
+}
+
+// loopConfig is what a loop needs of its surroundings.
+type loopConfig struct {
+	ctx      context.Context // ends with the coordinator
+	now      func() time.Time
+	logger   *slog.Logger
+	panicked func(p any, stack []byte) // optional
+	failed   <-chan struct{}           // optional; closed when only what is durable shall be told
+}
+
+// loop is a shard's goroutine and what it is asked through. It takes what is waiting in
+// its mailbox, has a step done for each, and appends what all put out at once. Each answer
+// carries the LSN of the newest state, so that nobody hears of what a power cut could take
+// back. When the append fails, the core knows more than the log: nobody may hear of it, all
+// who wait are asked to try again, and the core is made anew.
+type loop[S keeper] struct {
+	loopConfig
+	self    S
+	mailbox chan errand[S]
+	loaded  chan struct{} // closed after the first load
+	loadErr error         // of the first load
+
+	// These belong to run's goroutine.
+	doing   []begun // not yet answered
+	timer   *time.Timer
+	retryAt time.Time // before which the core is not rebuilt
+}
+
+// begun is an errand whose records are not yet appended.
+type begun struct {
+	done func(storage.LSN)
+	fail func(code int16)
+}
+
+func newLoop[S keeper](cfg loopConfig, self S) loop[S] {
+	return loop[S]{loopConfig: cfg, self: self, mailbox: make(chan errand[S], mailboxSize), loaded: make(chan struct{})}
+}
+
+// send puts an errand into the mailbox. It waits for room.
+func (l *loop[S]) send(ctx context.Context, e errand[S]) {
+	if l.ctx.Err() != nil {
+		e.fail(kerr.NotCoordinator.Code)
+		return
+	}
+	select {
+	case l.mailbox <- e:
+		if l.ctx.Err() != nil {
+			l.drain() // run may have looked for the last time before
+		}
+	case <-ctx.Done():
+		e.fail(kerr.CoordinatorNotAvailable.Code)
+	case <-l.ctx.Done():
+		e.fail(kerr.NotCoordinator.Code)
+	}
+}
+
+// run is the shard's goroutine.
+func (l *loop[S]) run() {
+	l.timer = time.NewTimer(time.Hour)
+	defer l.timer.Stop()
+	l.guard(func() { l.loadErr = l.load() })
+	close(l.loaded)
+	failed := l.failed
+	for {
+		l.arm()
+		select {
+		case <-l.ctx.Done():
+			l.drain()
+			return
+		case <-failed:
+			failed = nil
+			l.guard(l.discard) // all is read anew from what is durable
+		case <-l.timer.C:
+			l.guard(l.due)
+		case e := <-l.mailbox:
+			l.guard(func() { l.steps(e) })
+		}
+	}
+}
+
+// awaitLoaded waits for the first load, which close ends, too.
+func (l *loop[S]) awaitLoaded() error {
+	<-l.loaded
+	return l.loadErr
+}
+
+// guard keeps a broken invariant of one shard from ending the process.
+func (l *loop[S]) guard(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			stack := debug.Stack()
+			l.logger.Error("a coordinator panicked", "panic", p, "stack", string(stack))
+			if l.panicked != nil {
+				l.panicked(p, stack)
+			}
+			l.discard()
+		}
+	}()
+	f()
+}
+
+// drain fails what is in the mailbox when the loop ends; send fails what comes later.
+func (l *loop[S]) drain() {
+	for {
+		select {
+		case e := <-l.mailbox:
+			e.fail(kerr.NotCoordinator.Code)
+		default:
+			return
+		}
+	}
+}
+
+func (l *loop[S]) load() error {
+	l.retryAt = l.now().Add(reloadDelay) // should the core have to go again soon
+	if err := l.self.load(); err != nil {
+		l.logger.Error("cannot read the coordinator's log", "error", err, "retry", reloadDelay)
+		return err
+	}
+	l.flush()
+	return nil
+}
+
+// arm sets the timer to what comes next.
+func (l *loop[S]) arm() {
+	at, ok := l.retryAt, true
+	if l.self.alive() {
+		at, ok = l.self.deadline()
+	}
+	if ok {
+		l.timer.Reset(max(0, at.Sub(l.now())))
+	} else {
+		l.timer.Stop()
+	}
+}
+
+func (l *loop[S]) due() {
+	if !l.self.alive() {
+		_ = l.load() // logged; tried again later
+		return
+	}
+	l.self.tick(l.now())
+	l.flush()
+}
+
+// steps does e and what else is waiting, and appends the records of all at once.
+func (l *loop[S]) steps(e errand[S]) {
+	for n := 1; ; n++ {
+		l.step(e)
+		if n == maxSteps || l.self.alive() && l.self.crowded() {
+			break
+		}
+		select {
+		case e = <-l.mailbox:
+			continue
+		default:
+		}
+		break
+	}
+	l.flush()
+}
+
+func (l *loop[S]) step(e errand[S]) {
+	if !l.self.alive() {
+		e.fail(kerr.CoordinatorNotAvailable.Code)
+		return
+	}
+	l.doing = append(l.doing, begun{fail: e.fail})
+	done := e.step(l.self, l.now())
+	l.doing[len(l.doing)-1].done = done
+}
+
+// flush appends what the core has put out and sends the answers.
+func (l *loop[S]) flush() {
+	if !l.self.alive() {
+		return
+	}
+	lsn, err := l.self.flush()
+	if err != nil {
+		if l.ctx.Err() == nil { // else the broker is stopping
+			l.logger.Error("cannot append the coordinator's records", "error", err)
+		}
+		l.discard()
+		return
+	}
+	for len(l.doing) > 0 {
+		b := l.doing[0]
+		l.doing = l.doing[1:]
+		if b.done != nil {
+			b.done(lsn)
+		}
+	}
+	l.doing = nil
+}
+
+// discard fails all that waits and throws the core away. The timer has it rebuilt from the
+// log, at once unless that was done a moment ago.
+func (l *loop[S]) discard() {
+	for _, b := range l.doing {
+		b.fail(kerr.CoordinatorNotAvailable.Code) // clients look for it again, and retry
+	}
+	l.doing = nil
+	l.self.discard()
+}

@@ -1,0 +1,139 @@
+package broker
+
+import (
+	"errors"
+	"time"
+
+	"github.com/weirstream/weir/internal/batch"
+	"github.com/weirstream/weir/internal/meta"
+	"github.com/weirstream/weir/internal/storage"
+	"github.com/weirstream/weir/internal/txn"
+)
+
+// act commits what the core has put out: records, and the markers of the transactions that
+// end, in all their partitions, as one act. Producers are shut out before it, and let in
+// after it.
+func (s *txnShard) act(out *txn.Output) (storage.LSN, error) {
+	for i := range out.Changes {
+		if ch := &out.Changes[i]; ch.Kind != txn.Opened {
+			s.txns.open.end(ch.ProducerID)
+			delete(s.mine, ch.ProducerID)
+		}
+	}
+	lsn := s.lsn
+	if len(out.Records) > 0 {
+		var err error
+		if lsn, err = s.commit(out); err != nil {
+			return 0, err
+		}
+	}
+	s.letIn(out.Changes)
+	return lsn, nil
+}
+
+// commit appends. A topic that is deleted at the same moment is left out at the next try.
+func (s *txnShard) commit(out *txn.Output) (storage.LSN, error) {
+	for {
+		now := s.now()
+		image := s.txns.cfg.topics.image()
+		appends := append(s.markers(image, out.Changes, now), s.log.part(out.Records, now))
+		ends := offsetEnds(image, out.Changes)
+		lsn, err := s.txns.cfg.groups.endTxns(s.ctx, ends, func() (storage.LSN, error) {
+			return s.txns.cfg.store.Commit(s.ctx, appends)
+		})
+		if errors.Is(err, storage.ErrDeleted) && s.txns.cfg.topics.image() != image {
+			continue
+		}
+		return lsn, err
+	}
+}
+
+// markers are the markers of all ends, by partition. A topic that was deleted, or was
+// there only under the name, has none.
+func (s *txnShard) markers(image *meta.Image, changes []txn.Change, now time.Time) []storage.Append {
+	var appends []storage.Append
+	at := map[txnPartition]int{}
+	for i := range changes {
+		ch := &changes[i]
+		if ch.Kind == txn.Opened {
+			continue
+		}
+		marker := batch.BuildMarker(ch.ProducerID, ch.Epoch, now.UnixMilli(),
+			batch.Marker{Commit: ch.Kind == txn.Committed, CoordinatorEpoch: s.log.epoch()})
+		for _, p := range ch.Partitions {
+			key := txnPartition{p.ID, p.Number}
+			k, again := at[key]
+			if !again {
+				partition := livePartition(s.txns.cfg.store, image, key)
+				if partition == nil {
+					continue
+				}
+				k = len(appends)
+				at[key] = k
+				appends = append(appends, storage.Append{Partition: partition, TxnVersion: ch.Version, Ends: true})
+			}
+			a := &appends[k]
+			a.Batches = append(a.Batches, marker...)
+			a.TxnVersion = min(a.TxnVersion, ch.Version)
+		}
+	}
+	return appends
+}
+
+// livePartition is the log of a partition whose topic exists, or nil. The log of the
+// coordinator itself is never part of a transaction.
+func livePartition(store *storage.Store, image *meta.Image, at txnPartition) *storage.Partition {
+	t := image.TopicByID(at.topic)
+	if t == nil || t.Name == meta.TransactionsTopic || at.number < 0 || at.number >= t.Partitions {
+		return nil
+	}
+	return store.Partition(at.topic, at.number)
+}
+
+// offsetEnds are the ends that concern offsets of groups.
+func offsetEnds(image *meta.Image, changes []txn.Change) []offsetsEnd {
+	var ends []offsetsEnd
+	for i := range changes {
+		ch := &changes[i]
+		if ch.Kind == txn.Opened {
+			continue
+		}
+		for _, p := range ch.Partitions {
+			if t := image.Topic(meta.OffsetsTopic); t != nil && p.ID == t.ID {
+				ends = append(ends, offsetsEnd{p.Number, ch.ProducerID, ch.Kind == txn.Committed})
+			}
+		}
+	}
+	return ends
+}
+
+// letIn opens partitions to producers, unless a later step has ended their transaction.
+func (s *txnShard) letIn(changes []txn.Change) {
+	for i := range changes {
+		ch := &changes[i]
+		if ch.Kind != txn.Opened {
+			if s.txns.cfg.ended != nil {
+				s.txns.cfg.ended(ch.Kind, ch.Reason)
+			}
+			continue
+		}
+		if endsLater(changes[i+1:], ch.ProducerID) {
+			continue
+		}
+		partitions := make([]txnPartition, 0, len(ch.Partitions))
+		for _, p := range ch.Partitions {
+			partitions = append(partitions, txnPartition{p.ID, p.Number})
+		}
+		s.txns.open.add(ch.ProducerID, ch.Epoch, partitions)
+		s.mine[ch.ProducerID] = struct{}{}
+	}
+}
+
+func endsLater(changes []txn.Change, producerID int64) bool {
+	for i := range changes {
+		if changes[i].Kind != txn.Opened && changes[i].ProducerID == producerID {
+			return true
+		}
+	}
+	return false
+}

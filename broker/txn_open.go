@@ -1,0 +1,117 @@
+package broker
+
+import (
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirstream/weir/internal/batch"
+	"github.com/weirstream/weir/internal/storage"
+)
+
+// openTxns is what the partitions know of open transactions: which producer may write to
+// which partitions, with which epoch. The shards of transactions keep it. A batch is
+// checked against it under its partition's lock, and an end takes the producer out before
+// it takes the locks to append markers: so no batch can come behind the marker of its
+// transaction, however late it is. A partition gets in when the record of that is in the
+// journal, before any batch can be.
+type openTxns struct {
+	parts [openTxnParts]struct {
+		sync.RWMutex
+		byProducer map[int64]*openTxn
+	}
+}
+
+// openTxnParts spreads producers over locks. None is held for more than a look-up.
+const openTxnParts = 64
+
+// openTxn is the open transaction of a producer.
+type openTxn struct {
+	epoch      int16
+	partitions map[txnPartition]struct{}
+}
+
+// txnPartition is a partition by what never changes.
+type txnPartition struct {
+	topic  storage.TopicID
+	number int32
+}
+
+func newOpenTxns() *openTxns {
+	o := &openTxns{}
+	for i := range o.parts {
+		o.parts[i].byProducer = map[int64]*openTxn{}
+	}
+	return o
+}
+
+// has tells whether a producer may write to a partition.
+func (o *openTxns) has(producerID int64, epoch int16, at txnPartition) bool {
+	p := &o.parts[uint64(producerID)%openTxnParts]
+	p.RLock()
+	defer p.RUnlock()
+	t := p.byProducer[producerID]
+	if t == nil || t.epoch != epoch {
+		return false
+	}
+	_, ok := t.partitions[at]
+	return ok
+}
+
+// holds tells whether a producer has a transaction open in a partition, of any epoch.
+func (o *openTxns) holds(producerID int64, at txnPartition) bool {
+	p := &o.parts[uint64(producerID)%openTxnParts]
+	p.RLock()
+	defer p.RUnlock()
+	t := p.byProducer[producerID]
+	if t == nil {
+		return false
+	}
+	_, ok := t.partitions[at]
+	return ok
+}
+
+// add opens partitions to a producer.
+func (o *openTxns) add(producerID int64, epoch int16, partitions []txnPartition) {
+	p := &o.parts[uint64(producerID)%openTxnParts]
+	p.Lock()
+	defer p.Unlock()
+	t := p.byProducer[producerID]
+	if t == nil || t.epoch != epoch {
+		t = &openTxn{epoch: epoch, partitions: map[txnPartition]struct{}{}}
+		p.byProducer[producerID] = t
+	}
+	for _, at := range partitions {
+		t.partitions[at] = struct{}{}
+	}
+}
+
+// end closes all partitions to a producer.
+func (o *openTxns) end(producerID int64) {
+	p := &o.parts[uint64(producerID)%openTxnParts]
+	p.Lock()
+	defer p.Unlock()
+	delete(p.byProducer, producerID)
+}
+
+var errNotInTxn = refuse(kerr.InvalidTxnState, "the partition is not in a transaction that the producer has open")
+
+// Admit implements storage.Guard for transactional batches.
+func (o *openTxns) Admit(topic storage.TopicID, partition int32, b batch.Batch) error {
+	if !o.has(b.ProducerID(), b.ProducerEpoch(), txnPartition{topic, partition}) {
+		return errNotInTxn
+	}
+	return nil
+}
+
+// count is the number of producers with an open transaction.
+func (o *openTxns) count() int {
+	n := 0
+	for i := range o.parts {
+		p := &o.parts[i]
+		p.RLock()
+		n += len(p.byProducer)
+		p.RUnlock()
+	}
+	return n
+}

@@ -218,9 +218,16 @@ func (s *Store) syncFiles(snap *snapshot) error {
 		for _, f := range dirty {
 			f.syncing.Lock()
 			defer f.syncing.Unlock()
+			if err := f.intact(); err != nil {
+				return fmt.Errorf("sync %s: %w", f.name, err)
+			}
 			f.dirty.Store(false)
 		}
-		return s.cfg.FS.SyncAll(s.cfg.Dir)
+		err := s.cfg.FS.SyncAll(s.cfg.Dir)
+		for _, f := range dirty {
+			_ = f.note(err)
+		}
+		return err
 	}
 	for _, f := range dirty {
 		if err := f.sync(); err != nil {

@@ -38,6 +38,9 @@ type file struct {
 	// syncing is held from the moment dirty is cleared until the sync has ended:
 	// who finds the file clean may rely on it.
 	syncing sync.Mutex
+	// lost says that a sync failed. It is set before dirty is cleared, for good: the
+	// kernel may have dropped what was written, and the next sync would say nothing.
+	lost atomic.Bool
 
 	mu   sync.RWMutex // read-held while f is in use
 	f    vfs.File     // nil while closed
@@ -163,15 +166,33 @@ func (f *file) sync() error {
 	f.syncing.Lock()
 	defer f.syncing.Unlock()
 	if !f.dirty.Load() {
-		return nil
+		return f.intact()
 	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	if f.f == nil {
-		return nil
+	if f.f == nil || f.lost.Load() {
+		return f.intact()
 	}
 	f.dirty.Store(false)
-	return f.f.Sync()
+	return f.note(f.f.Sync())
+}
+
+// note remembers that a sync failed.
+func (f *file) note(err error) error {
+	if err != nil {
+		f.lost.Store(true)
+	}
+	return err
+}
+
+// errLost is what every sync of a file says after one that failed.
+var errLost = errors.New("a sync of the file failed before")
+
+func (f *file) intact() error {
+	if f.lost.Load() {
+		return errLost
+	}
+	return nil
 }
 
 // unsynced says whether bytes of the file may not be durable: written and not
@@ -181,7 +202,7 @@ func (f *file) unsynced() bool {
 		return true
 	}
 	defer f.syncing.Unlock()
-	return f.dirty.Load()
+	return f.dirty.Load() || f.lost.Load()
 }
 
 // close closes the file; save says whether what was written shall be synced.
@@ -198,8 +219,7 @@ func (f *file) closeLocked(save bool) error {
 	}
 	var err error
 	if save && f.dirty.Load() {
-		err = f.f.Sync()
-		f.dirty.Store(false)
+		err = f.note(f.f.Sync())
 	}
 	if cerr := f.f.Close(); err == nil {
 		err = cerr
@@ -259,6 +279,9 @@ func (s *fileSet) opened(f *file) {
 	if len(victims) > syncAllAbove {
 		save = false
 		if err := s.fs.SyncAll(s.dir); err != nil {
+			for _, v := range victims {
+				v.lost.Store(true)
+			}
 			s.fail(err)
 		}
 	}

@@ -48,6 +48,7 @@ type conn struct {
 	pending   atomic.Int64  // bytes of answers not yet written
 	drained   chan struct{} // has a token when pending went down
 	progress  atomic.Int64  // when the client last took something, ns; kept while counted.any
+	taking    taking        // of the client, when others wait; guarded by Broker.mu
 	counted   struct {
 		sync.Mutex
 		bytes  int64 // of pending, counted in the broker's budget of answers

@@ -117,6 +117,36 @@ func TestSlowIsNotStalled(t *testing.T) {
 	})
 }
 
+// TestTakingIsToldByTheSystem: a client whose writes do not end is stalled once it took
+// less than pieceBytes for stallAfter, and at once if it took nothing for as long.
+func TestTakingIsToldByTheSystem(t *testing.T) {
+	type look struct {
+		at      time.Duration
+		acked   uint64
+		quiet   time.Duration
+		stalled bool
+	}
+	const s = time.Second
+	for name, looks := range map[string][]look{
+		"takes nothing":           {{100 * s, 9000, 5 * s, true}},
+		"stopped a moment ago":    {{100 * s, 9000, 4 * s, false}, {104 * s, 9000, 8 * s, false}, {105 * s, 9000, 9 * s, true}},
+		"slow":                    {{100 * s, 0, s, false}, {104 * s, 64 << 10, 0, false}, {108 * s, 128 << 10, 3 * s, false}, {112 * s, 200 << 10, 0, false}},
+		"too slow":                {{100 * s, 0, s, false}, {104 * s, 60 << 10, 0, false}, {105 * s, 64<<10 - 1, 0, true}},
+		"stopped since long":      {{100 * s, 0, s, false}, {900 * s, 8 << 20, 700 * s, true}},
+		"nothing since long":      {{100 * s, 0, s, false}, {900 * s, 0, s, true}},
+		"slow after a long while": {{100 * s, 0, s, false}, {900 * s, 8 << 20, s, false}, {904 * s, 8<<20 + 64<<10, s, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var c taking
+			for _, l := range looks {
+				if got := c.stalled(int64(l.at), sent{l.acked, l.quiet}); got != l.stalled {
+					t.Errorf("at %v: stalled is %t", l.at, got)
+				}
+			}
+		})
+	}
+}
+
 // TestClientNamesItselfAnew while others tell why its connection is closed; the race
 // detector minds if the name can be torn.
 func TestClientNamesItselfAnew(t *testing.T) {

@@ -32,6 +32,10 @@ func errorsOf(resp kmsg.Response, f func(code int16)) {
 		each(r.Topics, func(t *kmsg.ListOffsetsResponseTopic) {
 			each(t.Partitions, func(p *kmsg.ListOffsetsResponseTopicPartition) { f(p.ErrorCode) })
 		})
+	case *kmsg.OffsetForLeaderEpochResponse:
+		each(r.Topics, func(t *kmsg.OffsetForLeaderEpochResponseTopic) {
+			each(t.Partitions, func(p *kmsg.OffsetForLeaderEpochResponseTopicPartition) { f(p.ErrorCode) })
+		})
 	case *kmsg.CreateTopicsResponse:
 		each(r.Topics, func(t *kmsg.CreateTopicsResponseTopic) { f(t.ErrorCode) })
 	case *kmsg.DeleteTopicsResponse:

@@ -18,6 +18,7 @@ func (b *Broker) coreAPIs() []api {
 		{key: kmsg.CreateTopics, min: 2, max: 7, limit: mib, cost: 128, acl: "Create Cluster, Create Topic", throttle: throttleMutation, handler: decoded(b.createTopics)},
 		{key: kmsg.DeleteTopics, min: 1, max: 6, limit: mib, cost: 48, acl: "Delete Topic", throttle: throttleMutation, handler: decoded(b.deleteTopics)},
 		{key: kmsg.DeleteRecords, min: 0, max: 2, limit: mib, cost: 56, acl: "Delete Topic", throttle: throttleRequest, handler: decoded(b.deleteRecords)},
+		{key: kmsg.OffsetForLeaderEpoch, min: 2, max: 4, limit: 4 * mib, cost: 48, acl: "Describe Topic", throttle: throttleRequest, handler: decoded(b.offsetForLeaderEpoch)},
 		{key: kmsg.DescribeConfigs, min: 1, max: 4, limit: mib, cost: 64, acl: "DescribeConfigs Topic, DescribeConfigs Group, DescribeConfigs Cluster", throttle: throttleRequest, handler: decoded(b.describeConfigs)},
 		{key: kmsg.AlterConfigs, min: 0, max: 2, limit: mib, cost: 128, acl: "AlterConfigs Topic, AlterConfigs Group, AlterConfigs Cluster", throttle: throttleRequest, handler: decoded(b.legacyAlterConfigs)},
 		{key: kmsg.IncrementalAlterConfigs, min: 0, max: 1, limit: mib, cost: 128, acl: "AlterConfigs Topic, AlterConfigs Group, AlterConfigs Cluster", throttle: throttleRequest, handler: decoded(b.incrementalAlterConfigs)},

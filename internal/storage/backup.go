@@ -110,10 +110,11 @@ func (s *Store) cut() (*cut, LSN, error) {
 	return c, LSN(s.j.Next().LSN - 1), nil
 }
 
-// addTo adds the partition to a cut; mu is held.
+// addTo adds the partition to a cut; mu is held. One that begins behind the end that a
+// power cut left it has offsets and no segments.
 func (p *Partition) addTo(c *cut) {
 	st := p.current()
-	if len(st.segments) == 0 {
+	if len(st.segments) == 0 && st.next == 0 {
 		return
 	}
 	c.records = append(c.records, appendPartition(nil, &st))

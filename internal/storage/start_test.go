@@ -259,3 +259,32 @@ func TestStartBehindEndOfATornLog(t *testing.T) {
 		}
 	}
 }
+
+// TestBackupOfALogWithoutSegments: what begins behind its torn end is in an archive,
+// though it has no bytes.
+func TestBackupOfALogWithoutSegments(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg := smallConfig(fs)
+	cfg.Durability = OS
+	s := mustOpen(t, cfg, orders)
+	put(t, s, s.Partition(ordersID, 0), text(3, "x"))
+	cfg.FS = killed(fs)
+	mustClose(t, s)
+	spec := orders
+	spec.Starts = []int64{100}
+	s = mustOpen(t, cfg, spec)
+	var archive bytes.Buffer
+	if err := s.Backup(t.Context(), &archive); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	cfg.FS = vfs.NewMem()
+	if err := restore(t.Context(), cfg.FS, &archive, "data"); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, cfg, spec)
+	defer mustClose(t, s)
+	if o := s.Partition(ordersID, 0).Offsets(); o.Start != 100 || o.End != 100 {
+		t.Errorf("restored: %+v, want 100 and nothing", o)
+	}
+}

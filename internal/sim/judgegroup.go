@@ -24,7 +24,7 @@ func (e Committed) apply(l *Ledger) {
 	l.count(e.Group).Commits++
 	l.checkGiven(e.Group, e.Partition, e.Offset, "was committed")
 	l.checkOwner(e)
-	if l.holdings[holder{groupOf{e.Group, e.Partition}, e.Member}] != nil {
+	if _, has := l.holdings[holder{groupOf{e.Group, e.Partition}, e.Member}]; has { // it may have let go since
 		e.Owned.apply(l)
 	}
 	g := l.group(e.Group, e.Partition)
@@ -37,19 +37,15 @@ func (e Committed) apply(l *Ledger) {
 	}
 }
 
-// checkOwner: a member that has not let go of a partition that another one was
-// given in a later epoch was taken for dead, and its commits are refused.
+// checkOwner: a member that has had a partition since an epoch, when another one
+// has been given it in a later epoch, was taken for dead: its commits are refused.
 func (l *Ledger) checkOwner(e Committed) {
-	first := e.Epoch
-	if h := l.holdings[holder{groupOf{e.Group, e.Partition}, e.Member}]; h != nil {
-		first = h.first
-	}
 	tops := l.tops[groupOf{e.Group, e.Partition}]
-	for i := len(tops) - 1; i >= 0 && tops[i].epoch > first; i-- {
+	for i := len(tops) - 1; i >= 0 && tops[i].epoch > e.Epoch; i-- {
 		t := tops[i]
 		if t.clock <= e.Sent && t.member != e.Member && (!l.forgetful() || t.incarnation == e.Incarnation) {
-			l.findings.add(ZombieCommit, "group %s, %v: %d of %s, owner since epoch %d, was accepted in epoch %d; %s was given it in epoch %d before",
-				e.Group, e.Partition, e.Offset, e.Member, first, e.Epoch, t.member, t.epoch)
+			l.findings.add(ZombieCommit, "group %s, %v: %d of %s, owner in epoch %d, was accepted; %s was given it in epoch %d before",
+				e.Group, e.Partition, e.Offset, e.Member, e.Epoch, t.member, t.epoch)
 			return
 		}
 	}
@@ -87,17 +83,16 @@ func (l *Ledger) checkFloor(group string, p Partition, offset, floor int64, how 
 func (e Owned) apply(l *Ledger) {
 	of := groupOf{e.Group, e.Partition}
 	k := holder{of, e.Member}
-	h := l.holdings[k]
-	if h == nil {
-		h = &holding{e.Epoch, e.Epoch - 1}
-		l.holdings[k] = h
+	last, has := l.holdings[k]
+	if !has {
+		last = e.Epoch - 1
 		l.count(e.Group).Owned++
 	}
 	// It has had the partition in all epochs since it was told last.
-	for epoch := h.last + 1; epoch <= e.Epoch; epoch++ {
+	for epoch := last + 1; epoch <= e.Epoch; epoch++ {
 		l.own(ownership{of, epoch}, owner{e.Member, e.Incarnation})
 	}
-	h.last = max(h.last, e.Epoch)
+	l.holdings[k] = max(last, e.Epoch)
 	tops := l.tops[of]
 	if len(tops) == 0 || tops[len(tops)-1].epoch < e.Epoch {
 		l.tops[of] = append(tops, top{owner{e.Member, e.Incarnation}, e.Epoch, l.clock})

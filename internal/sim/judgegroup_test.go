@@ -38,7 +38,8 @@ func TestEachLieAboutAGroupIsFound(t *testing.T) {
 		{"a member would commit more than was given", with(h, CommitUnknown{"g", p0, 7, 1, true}), GroupSkipped},
 		{"a commit comes back from a process that is dead", with(h, CommitUnknown{"g", p0, 5, 1, false},
 			Committed{Owned{"g", "m2", 2, 2, p0}, 6, at}, CommitSeen{"g", p0, 5, 6}), CommitRegressed},
-		{"the end that the group came to is not the end", undelivered(h), GroupSkipped},
+		{"the end that the group came to is not the end", undelivered(h, Caught{"g", p0, 5, 5}), GroupSkipped},
+		{"the last record is not given to the group", undelivered(replace(h, Acked{rec(5), 5}, Unknown{rec(5)}), Caught{"g", p0, 6, 6}), GroupSkipped},
 	} {
 		got := find(Sync, c.events)
 		if got[c.want] != 1 || len(got) != 1 {
@@ -47,8 +48,8 @@ func TestEachLieAboutAGroupIsFound(t *testing.T) {
 	}
 }
 
-// undelivered is a run in which the group ends one record before the end of the log.
-func undelivered(h []Event) []Event {
+// undelivered is a run in which the last record is not given to the group.
+func undelivered(h []Event, end Caught) []Event {
 	var out []Event
 	for _, e := range h {
 		switch x := e.(type) {
@@ -63,8 +64,7 @@ func undelivered(h []Event) []Event {
 			x.Offset, x.Floor = min(x.Offset, 5), min(x.Floor, 5)
 			e = x
 		case Caught:
-			x.Committed, x.High = 5, 5
-			e = x
+			e = end
 		}
 		out = append(out, e)
 	}
@@ -86,6 +86,7 @@ func TestWhatGroupsMayDo(t *testing.T) {
 		"an epoch rises below that of the next owner":               {before, LetGo{"g", "m2", p0}, m3},
 		"the next owner is heard of before the former one let go":   {m3, before, LetGo{"g", "m2", p0}},
 		"a former owner is given the partition again":               {LetGo{"g", "m2", p0}, m3, LetGo{"g", "m3", p0}, again, Committed{again, 6, at + 4}},
+		"a commit is answered after its partition was let go":       {LetGo{"g", "m2", p0}, Committed{m2, 6, at}, m3, LetGo{"g", "m3", p0}, again},
 		"a static member comes back in the same epoch":              {static, LetGo{"g", "instance 0", p0}, static, Committed{static, 6, at + 3}},
 		"a member names the epoch that it was given a partition in": {before, Committed{m2, 6, at + 1}},
 		"a member reads again what was not committed":               {Delivered{"g", "m3 grant 1", 4, p0, 4, rec(4)}},
@@ -100,12 +101,12 @@ func TestWhatGroupsMayDo(t *testing.T) {
 // TestPowerCutForgivesGroupsInOSMode: what a power cut may take with durability os.
 func TestPowerCutForgivesGroupsInOSMode(t *testing.T) {
 	m3 := Owned{"g", "m3", 2, 2, p0}
-	events := with(healthy(), PowerCut{}, CommitSeen{"g", p0, 4, 6}, m3, Committed{m3, 9, 99}, Delivered{"g", "m3 grant 1", 6, p0, 2, rec(2)})
+	events := with(healthy(), Owned{"g", "m4", 4, 1, p0}, PowerCut{}, CommitSeen{"g", p0, 4, 6}, m3, Committed{m3, 9, 99}, Delivered{"g", "m3 grant 1", 6, p0, 2, rec(2)})
 	if got := find(OS, events); len(got) > 0 {
 		t.Errorf("os: found %v", got)
 	}
 	got := find(Sync, events)
-	for _, kind := range []Kind{CommitRegressed, DoubleOwner, GroupSkipped} {
+	for _, kind := range []Kind{CommitRegressed, DoubleOwner, ZombieCommit, GroupSkipped} {
 		if got[kind] == 0 {
 			t.Errorf("sync: %s was not found (found: %v)", kind, got)
 		}

@@ -21,7 +21,7 @@ type Ledger struct {
 	readers    map[readerOf]int64 // next offset
 	groups     map[groupOf]*groupOffsets
 	owners     map[ownership]owner
-	holdings   map[holder]*holding
+	holdings   map[holder]int32 // who has what, and the last epoch that this is known of
 	tops       map[groupOf][]top
 	counts     map[string]*GroupCount
 	clock      int // events so far
@@ -92,9 +92,6 @@ type holder struct {
 	member string
 }
 
-// holding is the epochs in which a member has had a partition without a break.
-type holding struct{ first, last int32 }
-
 // top is a claim on a partition in a higher epoch than all claims before it.
 type top struct {
 	owner
@@ -118,7 +115,7 @@ func NewLedger(d Durability) *Ledger {
 		durability: d,
 		writers:    map[int32]Writes{}, fates: map[Record]*fate{}, partitions: map[Partition]*partition{},
 		deleted: map[string]bool{}, readers: map[readerOf]int64{}, groups: map[groupOf]*groupOffsets{},
-		owners: map[ownership]owner{}, holdings: map[holder]*holding{}, tops: map[groupOf][]top{},
+		owners: map[ownership]owner{}, holdings: map[holder]int32{}, tops: map[groupOf][]top{},
 		counts: map[string]*GroupCount{},
 	}
 }

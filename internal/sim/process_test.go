@@ -70,3 +70,20 @@ func TestShort(t *testing.T) {
 		t.Error("a short text was changed")
 	}
 }
+
+// TestSettingsReachTheBroker: with the standard ones a dead member would keep its
+// partitions for longer than most of a run.
+func TestSettingsReachTheBroker(t *testing.T) {
+	args := WeirCommand("weir", "sync")("/data", "127.0.0.1:0").Args
+	given := map[string]bool{}
+	for i, arg := range args[1:] {
+		if args[i] == "--config" {
+			given[arg] = true
+		}
+	}
+	for name, value := range Settings() {
+		if !given[name+"="+value] {
+			t.Errorf("%s=%s is not in %v", name, value, args)
+		}
+	}
+}

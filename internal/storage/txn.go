@@ -155,6 +155,20 @@ func (p *Partition) ActiveProducers() []ProducerState {
 	return list
 }
 
+// OpenTxns lists the producers that have a transaction open in the partition, by their ids.
+func (p *Partition) OpenTxns() []ProducerState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []ProducerState
+	for id, w := range p.windows {
+		if w.txn >= 0 {
+			list = append(list, w.describe(id))
+		}
+	}
+	slices.SortFunc(list, func(a, b ProducerState) int { return cmp.Compare(a.ID, b.ID) })
+	return list
+}
+
 // ActiveProducer finds one producer; false if the partition does not know it.
 func (p *Partition) ActiveProducer(id int64) (ProducerState, bool) {
 	p.mu.Lock()

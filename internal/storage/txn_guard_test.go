@@ -83,6 +83,9 @@ func TestLateMarkersAreLeftOut(t *testing.T) {
 			t.Errorf("producer %d: epoch %d, want %d", id, w.Epoch, want)
 		}
 	}
+	if open := p.OpenTxns(); len(open) != 1 || open[0].ID != 3 || open[0].TxnStart != 2 {
+		t.Errorf("open transactions: %+v", open)
+	}
 	if a := end(marker(2, 4, true)); !a.Duplicate || p.Offsets().End != 5 || other.Offsets().End != 2 {
 		t.Errorf("nothing but a late marker: duplicate %t, ends %d and %d", a.Duplicate, p.Offsets().End, other.Offsets().End)
 	}

@@ -88,7 +88,7 @@ var errCoordinated = refuse(kerr.InvalidTxnState, "the coordinator has this tran
 
 // Admit implements storage.Guard.
 func (g hangingOnly) Admit(topic storage.TopicID, partition int32, b batch.Batch) error {
-	if g.open.holds(b.ProducerID(), txnPartition{topic, partition}) {
+	if !g.open.hangs(b.ProducerID(), txnPartition{topic, partition}) {
 		return errCoordinated
 	}
 	return nil

@@ -167,8 +167,10 @@ func (b *Broker) load(ctx context.Context) error {
 	if err != nil {
 		b.txns.close()
 		b.coordinator.close()
+		return err
 	}
-	return err
+	b.txns.abortHanging(ctx)
+	return nil
 }
 
 // serveDurable waits for a failure of storage and then takes back what is not

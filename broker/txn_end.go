@@ -16,8 +16,7 @@ import (
 func (s *txnShard) act(out *txn.Output) (storage.LSN, error) {
 	for i := range out.Changes {
 		if ch := &out.Changes[i]; ch.Kind != txn.Opened {
-			s.txns.open.end(ch.ProducerID)
-			delete(s.mine, ch.ProducerID)
+			s.txns.open.shut(ch.ProducerID)
 		}
 	}
 	lsn := s.lsn
@@ -112,6 +111,8 @@ func (s *txnShard) letIn(changes []txn.Change) {
 	for i := range changes {
 		ch := &changes[i]
 		if ch.Kind != txn.Opened {
+			s.txns.open.forget(ch.ProducerID)
+			delete(s.mine, ch.ProducerID)
 			if s.txns.cfg.ended != nil {
 				s.txns.cfg.ended(ch.Kind, ch.Reason)
 			}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -11,23 +12,29 @@ import (
 
 // openTxns is what the partitions know of open transactions: which producer may write to
 // which partitions, with which epoch. The shards of transactions keep it. A batch is
-// checked against it under its partition's lock, and an end takes the producer out before
+// checked against it under its partition's lock, and an end shuts the producer out before
 // it takes the locks to append markers: so no batch can come behind the marker of its
 // transaction, however late it is. A partition gets in when the record of that is in the
 // journal, before any batch can be.
 type openTxns struct {
-	parts [openTxnParts]struct {
-		sync.RWMutex
-		byProducer map[int64]*openTxn
-	}
+	parts [openTxnParts]openTxnPart
+	// unsure counts the shards that have no core just now: what is not here may be a
+	// transaction of theirs.
+	unsure atomic.Int32
 }
 
 // openTxnParts spreads producers over locks. None is held for more than a look-up.
 const openTxnParts = 64
 
+type openTxnPart struct {
+	sync.RWMutex
+	byProducer map[int64]*openTxn
+}
+
 // openTxn is the open transaction of a producer.
 type openTxn struct {
 	epoch      int16
+	ending     bool // the markers are on their way: no batch comes in any more
 	partitions map[txnPartition]struct{}
 }
 
@@ -45,39 +52,47 @@ func newOpenTxns() *openTxns {
 	return o
 }
 
+func (o *openTxns) part(producerID int64) *openTxnPart {
+	return &o.parts[uint64(producerID)%openTxnParts]
+}
+
 // has tells whether a producer may write to a partition.
 func (o *openTxns) has(producerID int64, epoch int16, at txnPartition) bool {
-	p := &o.parts[uint64(producerID)%openTxnParts]
+	p := o.part(producerID)
 	p.RLock()
 	defer p.RUnlock()
 	t := p.byProducer[producerID]
-	if t == nil || t.epoch != epoch {
+	if t == nil || t.ending || t.epoch != epoch {
 		return false
 	}
 	_, ok := t.partitions[at]
 	return ok
 }
 
-// holds tells whether a producer has a transaction open in a partition, of any epoch.
-func (o *openTxns) holds(producerID int64, at txnPartition) bool {
-	p := &o.parts[uint64(producerID)%openTxnParts]
+// hangs tells whether a transaction that is open in a partition is certainly not the
+// coordinator's.
+func (o *openTxns) hangs(producerID int64, at txnPartition) bool {
+	p := o.part(producerID)
 	p.RLock()
 	defer p.RUnlock()
-	t := p.byProducer[producerID]
-	if t == nil {
+	if o.unsure.Load() > 0 {
 		return false
 	}
+	t := p.byProducer[producerID]
+	if t == nil {
+		return true
+	}
 	_, ok := t.partitions[at]
-	return ok
+	return !ok
 }
 
 // add opens partitions to a producer.
 func (o *openTxns) add(producerID int64, epoch int16, partitions []txnPartition) {
-	p := &o.parts[uint64(producerID)%openTxnParts]
+	p := o.part(producerID)
 	p.Lock()
 	defer p.Unlock()
 	t := p.byProducer[producerID]
-	if t == nil || t.epoch != epoch {
+	if t == nil || t.ending || t.epoch != epoch {
 		t = &openTxn{epoch: epoch, partitions: map[txnPartition]struct{}{}}
 		p.byProducer[producerID] = t
 	}
@@ -86,9 +101,19 @@ func (o *openTxns) add(producerID int64, epoch int16, partitions []txnPartition)
 	}
 }
 
-// end closes all partitions to a producer.
-func (o *openTxns) end(producerID int64) {
-	p := &o.parts[uint64(producerID)%openTxnParts]
+// shut keeps a producer out of all partitions, while its transaction ends.
+func (o *openTxns) shut(producerID int64) {
+	p := o.part(producerID)
+	p.Lock()
+	defer p.Unlock()
+	if t := p.byProducer[producerID]; t != nil {
+		t.ending = true
+	}
+}
+
+// forget drops a transaction that has ended.
+func (o *openTxns) forget(producerID int64) {
+	p := o.part(producerID)
 	p.Lock()
 	defer p.Unlock()
 	delete(p.byProducer, producerID)

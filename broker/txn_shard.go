@@ -23,6 +23,7 @@ type txnShard struct {
 	spare int64       // a producer id that the next step may use; -1: none
 	// mine are the producers whose transactions are open in this shard.
 	mine map[int64]struct{}
+	told bool // openTxns has all of them
 }
 
 func newTxnShard(t *transactions, topic *meta.Topic, number int32) *txnShard {
@@ -34,6 +35,7 @@ func newTxnShard(t *transactions, topic *meta.Topic, number int32) *txnShard {
 		ctx: t.ctx, now: t.cfg.now, panicked: t.cfg.panicked, failed: t.cfg.failed,
 		logger: t.cfg.logger.With("topic", meta.TransactionsTopic, "partition", number),
 	}, s)
+	t.open.unsure.Add(1)
 	return s
 }
 
@@ -80,25 +82,31 @@ func (s *txnShard) crowded() bool { return s.core.Pending() >= s.txns.crowd() }
 
 // flush implements keeper.
 func (s *txnShard) flush() (storage.LSN, error) {
-	out := s.core.Take()
-	if len(out.Records)+len(out.Changes) == 0 {
-		return s.lsn, nil
+	if out := s.core.Take(); len(out.Records)+len(out.Changes) > 0 {
+		lsn, err := s.act(&out)
+		if err != nil {
+			return 0, err
+		}
+		s.lsn = max(s.lsn, lsn)
 	}
-	lsn, err := s.act(&out)
-	if err != nil {
-		return 0, err
+	if !s.told {
+		s.told = true
+		s.txns.open.unsure.Add(-1)
 	}
-	s.lsn = max(s.lsn, lsn)
 	return s.lsn, nil
 }
 
 // discard implements keeper.
 func (s *txnShard) discard() {
-	for id := range s.mine {
-		s.txns.open.end(id)
+	if s.told {
+		s.told = false
+		s.txns.open.unsure.Add(1)
 	}
-	clear(s.mine)
 	if s.core != nil {
+		for id := range s.mine {
+			s.txns.open.forget(id)
+		}
+		clear(s.mine)
 		s.txns.ids.Add(-int64(s.core.Len()))
 		s.core = nil
 	}

@@ -150,7 +150,7 @@ func (c *Core) SetCluster(now time.Time, cl Cluster, changed []string) {
 	}
 	var concerned []*group
 	for _, g := range c.groups {
-		if g.consumer != nil && !g.consumer.replayed && g.consumer.concernedBy(changed) {
+		if g.consumer != nil && !g.consumer.replayed && g.consumer.concernedBy(cl, changed) {
 			concerned = append(concerned, g)
 		}
 	}
@@ -160,16 +160,30 @@ func (c *Core) SetCluster(now time.Time, cl Cluster, changed []string) {
 	}
 }
 
-// concernedBy tells whether topics may change what members shall have.
-func (cg *consumerGroup) concernedBy(changed []string) bool {
-	if len(cg.regexes) > 0 {
-		return true
-	}
-	topics := cg.subscriptions()
-	if len(topics) == 0 {
+// concernedBy tells whether topics may change what members shall have: those to which
+// they subscribe, and those that exist and match an expression.
+func (cg *consumerGroup) concernedBy(cl Cluster, changed []string) bool {
+	if len(cg.members) == 0 {
 		return false
 	}
-	return slices.ContainsFunc(changed, func(name string) bool { return topics[name] })
+	topics := cg.subscriptions()
+	return slices.ContainsFunc(changed, func(name string) bool {
+		if topics[name] || len(cg.regexes) == 0 {
+			return topics[name]
+		}
+		_, _, exists := cl.Topic(name)
+		return exists && cg.matches(name)
+	})
+}
+
+// matches tells whether a topic is one of an expression.
+func (cg *consumerGroup) matches(name string) bool {
+	for _, r := range cg.regexes {
+		if r.pattern.MatchString(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // refresh compares what a group subscribes to with the topics there are. follow brings

@@ -59,7 +59,10 @@ func (t *transactions) abortAll(ctx context.Context, appends []storage.Append, e
 	if len(appends) == 0 {
 		return
 	}
-	_, err := t.cfg.groups.endTxns(ctx, ends, func() (storage.LSN, error) { return t.cfg.store.Commit(ctx, appends) })
+	lsn, err := t.cfg.groups.endTxns(ctx, ends, func() (storage.LSN, error) { return t.cfg.store.Commit(ctx, appends) })
+	if err == nil {
+		err = t.cfg.store.Wait(ctx, lsn, storage.Durable)
+	}
 	if err != nil {
 		t.cfg.logger.Error("cannot abort transactions that no coordinator knows of; the next start tries again", "error", err)
 	}

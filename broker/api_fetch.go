@@ -24,7 +24,10 @@ import (
 // INVALID_FETCH_SESSION_EPOCH (Kafka: the first one does); a fetch that poses as a
 // follower's gets no session. A session looks at partitions until its answer is
 // full, so that an error behind that is told in the next one. No Fetch waits
-// longer than connections.max.idle.ms.
+// longer than connections.max.idle.ms. A session that reads committed records only
+// is not told of a high watermark that moves alone, without the last stable offset.
+// Where more than maxAborted transactions were aborted, an answer has fewer records
+// than asked for.
 
 func (b *Broker) fetch(c *call, body []byte) error {
 	f := fetches.Get().(*fetch)
@@ -187,9 +190,8 @@ func (f *fetch) appendTopic(buf []byte, t *fetchTopic) []byte {
 	return appendArrayLen(buf, f.flexible, t.parts.to-t.parts.from)
 }
 
-// appendPartition appends all of a partition before the records' bytes. An error
-// tells no marks: out of range neither, and clients ask ListOffsets then. Empty
-// records are of length 0: librdkafka takes null for a broken answer.
+// appendPartition appends all of a partition before the aborted transactions. An
+// error tells no marks: out of range neither, and clients ask ListOffsets then.
 func (f *fetch) appendPartition(buf []byte, p *fetchPartition) []byte {
 	high, stable, start := p.marks.High, p.marks.Stable, p.marks.Start
 	if p.code != 0 {
@@ -202,7 +204,12 @@ func (f *fetch) appendPartition(buf []byte, p *fetchPartition) []byte {
 	if f.version >= 5 {
 		buf = appendInt64(buf, start)
 	}
-	buf = f.appendAborted(buf)
+	return buf
+}
+
+// appendRecordsHead appends what stands between the aborted transactions and the
+// records. Empty records are of length 0: librdkafka takes null for a broken answer.
+func (f *fetch) appendRecordsHead(buf []byte, p *fetchPartition) []byte {
 	if f.version >= 11 {
 		buf = appendInt32(buf, -1) // preferred read replica: none
 	}
@@ -212,16 +219,32 @@ func (f *fetch) appendPartition(buf []byte, p *fetchPartition) []byte {
 	return appendInt32(buf, int32(p.extent.Len()))
 }
 
-// appendAborted appends the aborted transactions: none for read_committed, null
-// for read_uncommitted.
-func (f *fetch) appendAborted(buf []byte) []byte {
+// appendAborted appends the aborted transactions: null for read_uncommitted.
+func (f *fetch) appendAborted(buf []byte, p *fetchPartition) []byte {
+	buf = f.appendAbortedLen(buf, p)
+	for _, t := range p.aborted {
+		buf = appendInt64(buf, t.ProducerID)
+		buf = appendInt64(buf, t.FirstOffset)
+		buf = f.appendTail(buf)
+	}
+	return buf
+}
+
+func (f *fetch) appendAbortedLen(buf []byte, p *fetchPartition) []byte {
 	switch {
 	case f.committed:
-		return appendArrayLen(buf, f.flexible, 0)
+		return appendArrayLen(buf, f.flexible, len(p.aborted))
 	case f.flexible:
 		return append(buf, 0)
 	}
 	return appendInt32(buf, -1)
+}
+
+// abortedSize is how many bytes appendAborted appends.
+func (f *fetch) abortedSize(p *fetchPartition) int {
+	var scratch [16]byte
+	one := 16 + len(f.appendTail(scratch[:0]))
+	return len(f.appendAbortedLen(scratch[:0], p)) + len(p.aborted)*one
 }
 
 func (f *fetch) endPartition(buf []byte) []byte { return f.appendTail(buf) }
@@ -247,7 +270,8 @@ func (f *fetch) size(c *call) int {
 		}
 		for k := t.parts.from; k < t.parts.to; k++ {
 			p := &f.partitions[k]
-			n += len(f.appendPartition(scratch[:0], p)) + p.extent.Len() + len(f.endPartition(scratch[:0]))
+			n += len(f.appendPartition(scratch[:0], p)) + f.abortedSize(p) + len(f.appendRecordsHead(scratch[:0], p))
+			n += p.extent.Len() + len(f.endPartition(scratch[:0]))
 		}
 		n += len(f.endTopic(scratch[:0]))
 	}

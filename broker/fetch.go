@@ -22,6 +22,7 @@ type fetch struct {
 	minBytes   int
 	maxBytes   int
 	committed  bool // isolation level read_committed
+	listed     int  // aborted transactions in the answer
 	follower   bool // somebody poses as a follower; there are none
 	session    int32
 	epoch      int32 // of the session
@@ -51,14 +52,18 @@ type fetchPartition struct {
 	maxBytes int32
 	log      *storage.Partition // nil if there is none
 
-	code   int16
-	marks  storage.Offsets
-	extent storage.Extent
+	code    int16
+	marks   storage.Offsets
+	extent  storage.Extent
+	aborted []storage.AbortedTxn // that have records in extent; only for read_committed
 }
 
 const (
 	// maxFetchBytes bounds what one answer holds, whatever the client asks for.
 	maxFetchBytes = 64 << 20
+	// maxAborted bounds the aborted transactions that one answer lists, 256 KiB, beyond
+	// those of a single batch.
+	maxAborted = 8192
 	// keptPartitions is the largest list that a recycled fetch keeps.
 	keptPartitions = 1024
 )
@@ -130,7 +135,11 @@ func (w *answerWriter) sleep(f *fetch) error {
 	watcher := storage.NewWatcher(f.minBytes)
 	for i := range f.partitions {
 		if p := &f.partitions[i]; p.log != nil {
-			p.log.Watch(watcher, p.offset)
+			if f.committed {
+				p.log.WatchStable(watcher, p.offset)
+			} else {
+				p.log.Watch(watcher, p.offset)
+			}
 			defer p.log.Unwatch(watcher)
 		}
 	}
@@ -152,6 +161,7 @@ func (f *fetch) read() (enough bool, err error) {
 		return true, nil
 	}
 	total, failed := 0, false
+	f.listed = 0
 	for i := range f.partitions {
 		p := &f.partitions[i]
 		if p.log == nil {
@@ -198,8 +208,46 @@ func (p *fetchPartition) read(f *fetch, total int) int16 {
 		extent.Release()
 		return 0
 	}
+	if f.committed && extent.Len() > 0 {
+		if extent, err = p.listAborted(f, extent, total == 0); err != nil {
+			return p.failed(f, err)
+		}
+	}
 	p.extent = extent
 	return 0
+}
+
+// listAborted finds the aborted transactions that have records in an extent, which it
+// makes shorter while there are too many for one answer; the first batch of an answer
+// comes whatever there is to say of it. On an error the extent is released.
+func (p *fetchPartition) listAborted(f *fetch, extent storage.Extent, first bool) (storage.Extent, error) {
+	for {
+		list, err := p.log.Aborted(p.offset, extent.Next())
+		if err != nil {
+			extent.Release()
+			return storage.Extent{}, err
+		}
+		if len(list) <= maxAborted-f.listed {
+			p.aborted = list
+			f.listed += len(list)
+			return extent, nil
+		}
+		had := extent.Len()
+		extent.Release()
+		if extent, err = p.log.Read(p.offset, had/2, p.end(f)); err != nil {
+			return storage.Extent{}, err
+		}
+		if extent.Len() < had {
+			continue
+		}
+		if !first {
+			extent.Release()
+			return storage.Extent{}, nil
+		}
+		p.aborted = list
+		f.listed += len(list)
+		return extent, nil
+	}
 }
 
 // end is where what the client may see ends.
@@ -241,6 +289,7 @@ func (f *fetch) release() {
 	for i := range f.partitions {
 		f.partitions[i].extent.Release()
 		f.partitions[i].extent = storage.Extent{}
+		f.partitions[i].aborted = nil
 	}
 }
 
@@ -330,6 +379,8 @@ func (w *answerWriter) renderOnce(s *slot, size int) error {
 		for n := t.parts.from; n < t.parts.to; n++ {
 			p := &f.partitions[n]
 			out = f.appendPartition(out, p)
+			out = f.appendAborted(out, p)
+			out = f.appendRecordsHead(out, p)
 			if length := p.extent.Len(); length > 0 {
 				var err error
 				if out, chunked, err = w.copyExtent(out, p, length, chunked); err != nil {

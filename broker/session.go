@@ -145,8 +145,8 @@ func (s *fetchSession) update(f *fetch) {
 		s.forget(key, g.number)
 	}
 	if s.committed != f.committed {
+		s.detach() // another end counts for all; attach has all looked at
 		s.committed = f.committed
-		s.queueAll() // another end counts for all
 	}
 }
 
@@ -215,7 +215,7 @@ func (s *fetchSession) attach() {
 	for _, t := range s.topics {
 		for _, p := range t.parts {
 			if p.log != nil && p.watcher != nil {
-				p.log.Observe(p.watcher)
+				p.observe()
 			}
 		}
 	}
@@ -255,7 +255,16 @@ func (p *sessionPartition) watch(log *storage.Partition) {
 		p.watcher = storage.NewObserver(p)
 	}
 	if p.session.attached {
-		log.Observe(p.watcher)
+		p.observe()
+	}
+}
+
+// observe registers the partition for what the session may read.
+func (p *sessionPartition) observe() {
+	if p.session.committed {
+		p.log.ObserveStable(p.watcher)
+	} else {
+		p.log.Observe(p.watcher)
 	}
 }
 

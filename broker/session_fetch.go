@@ -150,7 +150,7 @@ func (s *fetchSession) look(b *Broker, f *fetch) (total int, enough bool) {
 	s.take()
 	s.round++
 	f.partitions = f.partitions[:0]
-	f.lsn = 0
+	f.lsn, f.listed = 0, 0
 	s.dropGone()
 	for _, p := range s.queue {
 		if total > 0 && total >= f.maxBytes {

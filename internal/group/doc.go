@@ -12,7 +12,8 @@
 // an id and has not joined with it yet (KIP-394). A generation is one round of
 // agreement: all join, the leader assigns, all sync. A Token names a request that
 // may be answered in a later step; such a request is parked. A group that only
-// holds offsets, never having had members, is a simple group.
+// holds offsets, never having had members, is a simple group. An offset that a producer
+// commits in a transaction (KIP-98) is pending until the transaction ends.
 //
 //	           first join           all joined, or time is up
 //	Empty ──────────────▶ PreparingRebalance ──────────────▶ CompletingRebalance
@@ -81,7 +82,11 @@
 //     the broker cannot read what members want, it keeps all.
 //  10. In a consumer group a partition has one owner at most, from the moment it is given
 //     to a member until that member says that it has let it go, or is gone.
-//  11. Timelines take a bounded amount of memory, whatever clients do, and nothing
+//  11. Of all offsets of a partition in the log that are committed, plainly or by the
+//     end of their transaction, the last one counts, unless a tombstone follows it; so a
+//     log that was compacted says the same. One that is pending is never told, and its
+//     group stays.
+//  12. Timelines take a bounded amount of memory, whatever clients do, and nothing
 //     depends on them.
 //
 // # Why did it rebalance
@@ -107,8 +112,10 @@
 // others return their answer), Tick at the Deadline, and after each of them Take.
 // It appends the records as one batch before it sends any answer. When the append
 // fails, the Core has run ahead of the log: it is thrown away and another one is
-// made by Replay and Ready. Whenever topics or settings of groups have changed it calls
-// SetCluster, first of all before Ready, and says which topics have changed.
+// made by Replay, ReplayEnd and Ready. A record with a producer (Record.Txn) goes into a
+// transactional batch. When a transaction has ended, and its marker is in the log, EndTxn
+// is called before any other step. Whenever topics or settings of groups have changed it
+// calls SetCluster, first of all before Ready, and says which topics have changed.
 //
 // Answers carry Kafka's error codes, because which code a rule answers is part of
 // the rule. Requests are only read; bytes that are kept are copied, strings are not.
@@ -116,7 +123,7 @@
 // # Left out on purpose
 //
 // Client-side assignors of the next protocol, which Kafka does not have either. Racks:
-// they are kept and described, no assignor asks for them. Offsets of open transactions will stand beside the committed
-// ones of a group, and requireStable then asks for them. Timelines are not in the
-// log: after a restart they begin anew.
+// they are kept and described, no assignor asks for them. Whether a transaction is open,
+// and which groups may be part of it, is known to the coordinator of transactions.
+// Timelines are not in the log: after a restart they begin anew.
 package group

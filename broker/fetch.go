@@ -370,7 +370,7 @@ func (e *unreadableError) Error() string { return e.err.Error() }
 func (w *answerWriter) renderOnce(s *slot, size int) error {
 	f := s.fetch
 	before := len(w.out)
-	w.out = w.grow(w.out, min(size, w.chunkSize()))
+	w.out = w.grow(w.out, min(size, w.chunkSize(before+size)))
 	out := appendFetchHead(w.out, f, &s.call, size)
 	chunked := false
 	for i := range f.topics {
@@ -409,7 +409,7 @@ func (w *answerWriter) renderOnce(s *slot, size int) error {
 
 // copyExtent appends an extent's bytes to out, and sends out whenever it is full.
 func (w *answerWriter) copyExtent(out []byte, p *fetchPartition, length int, chunked bool) ([]byte, bool, error) {
-	most := w.chunkSize()
+	most := w.chunkSize(len(out) + length)
 	for off := 0; off < length; {
 		if len(out) >= most {
 			if err := w.send(out); err != nil {

@@ -206,10 +206,19 @@ var (
 	chunks = sync.Pool{New: func() any { return new([chunkCap]byte) }}
 )
 
-// chunkSize is how many bytes of a Fetch are to be in memory at once.
-func (w *answerWriter) chunkSize() int {
-	if w.chunk || w.c.b.chunks.Load() < w.c.b.maxChunks {
+// chunkSize is how many bytes of a Fetch are to be in memory at once, of so many that
+// are wanted. It counts the large buffer that they will need, so that no two writers
+// take the last one.
+func (w *answerWriter) chunkSize(want int) int {
+	if w.chunk || want <= gathered {
 		return chunkBytes
+	}
+	held := &w.c.b.chunks
+	for n := held.Load(); n < w.c.b.maxChunks; n = held.Load() {
+		if held.CompareAndSwap(n, n+1) {
+			w.chunk = true
+			return chunkBytes
+		}
 	}
 	return gathered
 }

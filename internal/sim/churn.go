@@ -48,10 +48,15 @@ func (l *Load) live(ctx context.Context, life string, id int32) error {
 		return err
 	}
 	ledger.Add(Writes{Writer: id})
-	if err := l.fill(ctx, cl, life, id); err != nil {
+	switch err = l.fill(ctx, cl, life, id); {
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
 		return fmt.Errorf("%s was created: %w", life, err)
+	case err == nil:
+		err = l.check(ctx, life)
+	default:
+		err = nil // the client gave up after many failures; the life ends here
 	}
-	if err := l.check(ctx, life); err != nil {
+	if err != nil {
 		return err
 	}
 	err = stubborn(ctx, func(ctx context.Context) error {

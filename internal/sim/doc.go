@@ -3,11 +3,12 @@
 // whether the broker kept its word. Only tests import it.
 //
 // A Ledger is the checker. It is pure: events go in (a record sent, acknowledged,
-// read; an offset committed, seen; a partition owned), anomalies come out. A Load
-// is the clients: idempotent writers, weaker ones, a reader that reads through all
-// faults, a consumer group whose members come and go, a topic that is created
-// and deleted again and again, and a sampler of high watermarks and committed
-// offsets. A Process is the broker's process. A Run has all three and does the
+// read, delivered to a group; an offset committed, seen; a partition owned, let go),
+// anomalies come out. A Load is the clients: idempotent writers, weaker ones, a reader
+// that reads through all faults, a consumer group of each Protocol, a topic that is
+// created and deleted again and again, and a sampler of high watermarks and committed
+// offsets. Members of groups come and go, die without a word, and stand still until
+// they are taken for dead and then commit; some are static. A Process is the broker's process. A Run has all three and does the
 // faults.
 //
 //	Run ── faults ──▶ Process ◀── the Kafka protocol ── Load
@@ -23,9 +24,21 @@
 //     offsets have no gaps.
 //  3. What one reader was shown at an offset every reader is shown, for ever;
 //     high watermarks never go back. Durability os with power cuts excepted.
-//  4. A committed offset never goes back, and each generation of a group has one
-//     owner for each partition. A commit without an answer may count, even late.
-//  5. The broker ends only when told to, with the right code and in time, and it
+//  4. A committed offset that was acknowledged is there after anything, and never goes
+//     back: not when it is asked for, at once after every second restart and all the
+//     time, and not when a member begins where its group stood. A commit without an
+//     answer may count, even late, but not in another process than it may have
+//     reached.
+//  5. Each generation or member epoch of a group has one owner for each partition, and
+//     a member has what it has in all epochs from the one it was given it in until
+//     it lets go, leaves, dies or is told that it was taken for dead. When another
+//     one was given the partition in a later epoch, its commits are refused: that is
+//     how a member that was taken for dead is told from an owner, and no clock is
+//     asked.
+//  6. A group skips nothing: no member is given a record, and no offset is committed or
+//     told, before all records below were given to some member. In the end each group
+//     comes to the end of the log, and every acknowledged record was given to it.
+//  7. The broker ends only when told to, with the right code and in time, and it
 //     starts again after anything.
 //
 // To run it, with other figures for a longer run and the seed that a run prints
@@ -44,12 +57,15 @@
 // call that was on its way; in the rest it meets the dead disk, and has to end.
 //
 // The ledger's own tests give it a broker that lies, and streams of events with
-// one lie in them: each kind of anomaly must be found.
+// one lie in them: each kind of anomaly must be found. What groups of each protocol
+// were judged by is counted in the report.
 //
 // Goroutines belong to a Load, whose Finish waits for them. All that clients do is
 // bounded in rate; the ledger's memory grows with the records of a run.
 //
-// Left out on purpose: nothing here looks into the broker's memory, and into its
+// Left out on purpose: the commits of members are requests of our own, since the
+// client's function does not tell the epoch that it names; groups do not move from
+// one protocol to the other. Nothing here looks into the broker's memory, and into its
 // files only to damage and to weigh them. What a power cut does to single sectors
 // (later ones kept, earlier ones lost) is tested on the file system in memory, by
 // internal/storage and internal/journal.

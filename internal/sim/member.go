@@ -71,8 +71,8 @@ func (m *session) run(ctx context.Context, life time.Duration) {
 		m.load.cfg.Ledger.Add(Broken{Anomaly{GroupStuck, err.Error()}})
 		return
 	}
-	dies := m.random.IntN(3) == 0
-	m.standsAt = m.random.IntN(30) - 15
+	dies := m.random.IntN(4) == 0
+	m.standsAt = m.random.IntN(30) - 20
 	over := time.NewTimer(life)
 	defer over.Stop()
 	for ended := false; !ended; {
@@ -116,7 +116,7 @@ func (m *session) standStill(ctx context.Context) {
 		return
 	}
 	m.line.hold()
-	pause(ctx, sessionTimeout+time.Second/2)
+	pause(ctx, sessionTimeout*3/2)
 	m.line.release()
 }
 

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -21,18 +22,20 @@ func Protocols() []Protocol { return []Protocol{Eager, Cooperative, Consumer} }
 // group is the name of the load's group of this protocol.
 func (p Protocol) group() string { return "sim-" + string(p) }
 
-// sessionTimeout is how long a member that died keeps its partitions from others.
-const sessionTimeout = 3 * time.Second
+// sessionTimeout is how long a member that died keeps its partitions from others. A
+// broker that was started again gives all members that long anew, and here it is
+// often ended after a second.
+const sessionTimeout = time.Second
 
 // Settings are what a broker is started with, so that members that die are found
 // out in seconds.
 func Settings() map[string]string {
 	return map[string]string{
-		"group.min.session.timeout.ms":             "1000",
-		"group.consumer.min.session.timeout.ms":    "1000",
-		"group.consumer.session.timeout.ms":        "3000",
+		"group.min.session.timeout.ms":             fmt.Sprint(sessionTimeout.Milliseconds()),
+		"group.consumer.min.session.timeout.ms":    fmt.Sprint(sessionTimeout.Milliseconds()),
+		"group.consumer.session.timeout.ms":        fmt.Sprint(sessionTimeout.Milliseconds()),
 		"group.consumer.min.heartbeat.interval.ms": "100",
-		"group.consumer.heartbeat.interval.ms":     "300",
+		"group.consumer.heartbeat.interval.ms":     "200",
 	}
 }
 

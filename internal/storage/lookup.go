@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/weirstream/weir/internal/batch"
@@ -171,7 +170,7 @@ func (s *segment) maxFrom(start int64, high mark) (largest int64, err error) {
 	}
 	for r, err := range b.Records(maxRecords) {
 		if err != nil {
-			return 0, fmt.Errorf("look for the largest time in the batch at offset %d: %w", b.BaseOffset(), err)
+			return max(largest, b.MaxTimestamp()), nil // as in recordAt
 		}
 		if r.Offset >= start {
 			largest = max(largest, r.Timestamp)
@@ -286,7 +285,8 @@ func (s *segment) batchAt(pos, n int64) (batch.Batch, error) {
 	return b, nil
 }
 
-// recordAt opens the batch at pos and finds its first record at or after t.
+// recordAt opens the batch at pos and finds its first record at or after t. Of one
+// that cannot be opened it is the first.
 func (s *segment) recordAt(pos, n, t, start int64) (offset, timestamp int64, epoch int32, ok bool, err error) {
 	b, err := s.batchAt(pos, n)
 	if err != nil {
@@ -294,7 +294,9 @@ func (s *segment) recordAt(pos, n, t, start int64) (offset, timestamp int64, epo
 	}
 	for r, err := range b.Records(maxRecords) {
 		if err != nil {
-			return 0, 0, 0, false, fmt.Errorf("look for time %d in the batch at offset %d: %w", t, b.BaseOffset(), err)
+			// The producer compressed something else. Readers find out, and one such
+			// batch must not end every lookup: its header is believed.
+			return max(b.BaseOffset(), start), b.MaxTimestamp(), b.LeaderEpoch(), true, nil
 		}
 		if r.Timestamp >= t && r.Offset >= start {
 			return r.Offset, r.Timestamp, b.LeaderEpoch(), true, nil

@@ -2,6 +2,8 @@ package storage
 
 import (
 	"context"
+	"encoding/binary"
+	"hash/crc32"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -167,6 +169,41 @@ func TestMaxTimestampWhileRecordsGo(t *testing.T) {
 				t.Error("no log was read while the segments were looked at")
 			}
 		})
+	}
+}
+
+// TestLookupsWithABatchThatCannotBeOpened: the producer compressed something else, which
+// is stored as it came. It is found by its header, and what is around it by its records.
+func TestLookupsWithABatchThatCannotBeOpened(t *testing.T) {
+	s := mustOpen(t, smallConfig(vfs.NewMem()), orders)
+	defer mustClose(t, s)
+	p := s.Partition(ordersID, 0)
+	put(t, s, p, textAt(2, "before", 100)) // 0, 1
+	garbage := textAt(3, "no stream of gzip", 200)
+	garbage[22] |= byte(batch.Gzip)
+	binary.BigEndian.PutUint32(garbage[17:], crc32.Checksum(garbage[21:], castagnoli))
+	put(t, s, p, garbage)                  // 2, 3, 4
+	put(t, s, p, textAt(1, "behind", 180)) // 5
+	look := func(when string, at, offset, timestamp int64) {
+		t.Helper()
+		if o, ts, _, ok, err := p.OffsetForTime(at); o != offset || ts != timestamp || !ok || err != nil {
+			t.Errorf("%s, time %d: offset %d with timestamp %d, %t, %v; want %d with %d", when, at, o, ts, ok, err, offset, timestamp)
+		}
+	}
+	look("whole", 100, 0, 100)
+	look("whole", 150, 2, 202)
+	if o, ts, _, err := p.MaxTimestamp(); o != 2 || ts != 202 || err != nil {
+		t.Errorf("the largest timestamp: %d at %d, %v", ts, o, err)
+	}
+	mustStart(t, p, 3)
+	look("inside of it", 150, 3, 202)
+	if largest, err := p.state.segments[0].maxFrom(3, p.state.high); largest != 202 || err != nil {
+		t.Errorf("from inside of it the largest is %d, %v", largest, err)
+	}
+	mustStart(t, p, 5)
+	look("behind it", 150, 5, 180)
+	if o, ts, _, err := p.MaxTimestamp(); o != 5 || ts != 180 || err != nil {
+		t.Errorf("the largest timestamp behind it: %d at %d, %v", ts, o, err)
 	}
 }
 

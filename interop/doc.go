@@ -2,8 +2,29 @@
 //
 // Two claims stand or fall here. Below the wall: clients in other languages work
 // on weir's broker unchanged (the guide's Python programs to the letter,
-// confluent-kafka, the Java console tools). Above the wall: weir's own
-// applications and commands work unchanged on Apache Kafka.
+// confluent-kafka, the Java tools). Above the wall: weir's own applications and
+// commands work unchanged on Apache Kafka.
+//
+// # Stories of groups
+//
+// One story tells the life of a consumer group: members come, one is killed, one
+// leaves, a static one comes back, the broker is restarted and killed, while
+// records flow all the time. It runs with each client library and each protocol
+// that it speaks, all at once:
+//
+//	library           classic eager   cooperative   consumer (KIP-848)
+//	franz-go          yes             yes           yes, on Apache Kafka too
+//	confluent-kafka   yes             yes           yes
+//	kafka-python      yes             yes           it has none (3.0.12)
+//	Java              yes             yes           yes
+//
+// A member is a process of its own (package member, python/member.py,
+// java/Member.java) that prints what happens to it as lines of JSON. The journal of
+// a story gathers them; judge says what must not have happened: a partition with
+// two owners, a record that nobody read, a commit that moved back. The story itself
+// wants that each phase ends with a stable group of even shares, that only what
+// must move is revoked, and that a static member or the broker comes back unnoticed.
+// The broker's own account of members and offsets is held against theirs.
 //
 // The tests need Python packages, Java and Apache Kafka's jars. The script run,
 // beside this file, installs all of it below .work, builds weir, and runs the

@@ -5,7 +5,6 @@ package interop
 import (
 	"fmt"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -40,50 +39,6 @@ func TestGuideProgramsConfluent(t *testing.T) {
 	}
 	consumer := start(t, "confluent_consumer.py", nil, in.python, filepath.Join("python", "confluent_consumer.py"))
 	consumer.says(guideMessage)
-}
-
-// TestPythonGroupSharesPartitions: two members of one group share the
-// partitions of a topic; one is killed, and the other takes them all and reads
-// what comes after.
-func TestPythonGroupSharesPartitions(t *testing.T) {
-	for _, script := range []string{"group_member.py", "confluent_group_member.py"} {
-		t.Run(strings.TrimSuffix(script, ".py"), func(t *testing.T) {
-			in := require(t)
-			address := freeAddress(t)
-			weirServe(t, in, address)
-			createTopic(t, address, "shared", 4)
-			member := func(name string) *process {
-				return start(t, name, nil, in.python, filepath.Join("python", script), address, "shared", "sharers")
-			}
-			first, second := member("first"), member("second")
-			first.until("half of the partitions", func(l []string) bool { return lastAssigned(l) == 2 })
-			second.until("half of the partitions", func(l []string) bool { return lastAssigned(l) == 2 })
-			produceEach(t, address, "shared", 4, "before")
-			total := func(text string) int {
-				return countLines(strings.Split(first.output(), "\n"), text) + countLines(strings.Split(second.output(), "\n"), text)
-			}
-			first.until("two records", func(l []string) bool { return countLines(l, "before") == 2 })
-			second.until("two records", func(l []string) bool { return countLines(l, "before") == 2 })
-			if n := total("before"); n != 4 {
-				t.Errorf("the members read %d records, want 4", n)
-			}
-			second.kill()
-			first.until("all partitions", func(l []string) bool { return lastAssigned(l) == 4 })
-			produceEach(t, address, "shared", 4, "after")
-			first.until("the records of all partitions", func(l []string) bool { return countLines(l, "after") == 4 })
-		})
-	}
-}
-
-// lastAssigned is the number in the last line "assigned N".
-func lastAssigned(lines []string) int {
-	for i := len(lines) - 1; i >= 0; i-- {
-		if rest, ok := strings.CutPrefix(lines[i], "assigned "); ok {
-			n, _ := strconv.Atoi(rest)
-			return n
-		}
-	}
-	return -1
 }
 
 // produceEach writes one record to each partition.

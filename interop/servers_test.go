@@ -131,9 +131,9 @@ func apacheKafka(t *testing.T, in installed, settings ...string) *server {
 	return serve(t, address, func() *process { return start(t, "kafka", nil, "java", javaArgs(in, "kafka.Kafka", config)...) })
 }
 
-// javaArgs runs a class of Apache Kafka's jars.
+// javaArgs runs a class of Apache Kafka's jars, or of the folder java.
 func javaArgs(in installed, class string, args ...string) []string {
-	jvm := []string{"-Xmx512M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", filepath.Join(in.jars, "*"), class}
+	jvm := []string{"-Xmx512M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", filepath.Join(in.jars, "*") + ":" + in.classes, class}
 	return append(jvm, args...)
 }
 

@@ -98,8 +98,9 @@ func (s *story) phase(name string, do func(), members ...*member) {
 	s.t.Helper()
 	s.began = time.Now()
 	do()
+	done := time.Now()
 	s.settled(members)
-	s.t.Logf("%s: settled and flowing after %v", name, time.Since(s.began).Round(time.Millisecond))
+	s.t.Logf("%s: settled and flowing after %v", name, time.Since(done).Round(time.Millisecond))
 	if s.protocol == eager {
 		return
 	}

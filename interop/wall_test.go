@@ -25,6 +25,8 @@ func TestWall(t *testing.T) {
 	})
 	t.Run("commands", func(t *testing.T) { commands(t, in, address) })
 	t.Run("groups", func(t *testing.T) { groups(t, in, address) })
+	t.Run("group tools", func(t *testing.T) { groupTools(t, in, address) })
+	t.Run("group clients", func(t *testing.T) { groupClients(t, in, address) })
 }
 
 // TestCommands is the other side of it: the same commands on weir's broker.
@@ -98,13 +100,19 @@ func groups(t *testing.T, in installed, address string) {
 // it has all partitions of its topic, and returns what makes it leave.
 func joined(t *testing.T, address, group, topic string, partitions int) (leave func()) {
 	t.Helper()
+	return joinedBy(t, address, group, topic, partitions, kgo.ServerSideBalancer())
+}
+
+// joinedBy is joined with a protocol of the caller's choice.
+func joinedBy(t *testing.T, address, group, topic string, partitions int, protocol ...kgo.Opt) (leave func()) {
+	t.Helper()
 	assigned := make(chan struct{}, 16)
-	cl := client(t, address, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ClientID("guide"), kgo.ServerSideBalancer(),
+	cl := client(t, address, append(protocol, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ClientID("guide"), kgo.DisableAutoCommit(),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, got map[string][]int32) {
 			for range got[topic] {
 				assigned <- struct{}{}
 			}
-		}))
+		}))...)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for range partitions {

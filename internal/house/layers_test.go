@@ -40,6 +40,7 @@ var layers = map[string][]string{
 	"internal/house": {},
 	"internal/sim":   {},
 	"interop":        {},
+	"interop/member": {},
 }
 
 func TestLayers(t *testing.T) {

@@ -2,11 +2,13 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -234,7 +236,11 @@ func (t *transactions) awaitRebuilt(tb testing.TB) bool {
 // TestLateBatchesMeetTheMarker: batches that race the end of their transaction are before
 // its marker or refused; never do they open a transaction that nobody ends.
 func TestLateBatchesMeetTheMarker(t *testing.T) {
-	b := openForTest(t)
+	b, err := Open(t.Context(), Config{Dir: "/data", FS: vfs.NewMem(), Durability: "os", JournalFileBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Shutdown(context.Background())
 	mustCreate(t, b, 1)
 	pid, epoch := initTxn(t, b, "id")
 	top := b.metadata.topic("t")
@@ -256,7 +262,7 @@ func TestLateBatchesMeetTheMarker(t *testing.T) {
 			}
 		}
 	}()
-	for n := range 300 {
+	for n := range 1000 {
 		if code, _ := b.txns.begin(t.Context(), from, []txn.Partition{{Topic: "t", ID: top.ID, Number: 0}}, 1); code != 0 {
 			t.Fatalf("transaction %d: %v", n, kerr.ErrorForCode(code))
 		}
@@ -275,6 +281,48 @@ func TestLateBatchesMeetTheMarker(t *testing.T) {
 	if n := <-stopped; n == 0 {
 		t.Error("no batch was appended: nothing was tested")
 	}
+}
+
+// TestProducersAreShutOutBeforeTheMarkers: while an end is on its way, here held up by a
+// shard of groups, no batch of the transaction gets in.
+func TestProducersAreShutOutBeforeTheMarkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := openForTest(t)
+		mustCreate(t, b, 1)
+		pid, epoch := initTxn(t, b, "id")
+		from := txn.Sender{TransactionalID: "id", ProducerID: pid, Epoch: epoch}
+		top := b.metadata.topic("t")
+		offsets, _, err := b.txns.offsetsPartition(newTestCall(kmsg.NewPtrEndTxnRequest()), "g")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, _ := b.txns.begin(t.Context(), from, []txn.Partition{offsets, {Topic: "t", ID: top.ID}}, 2); code != 0 {
+			t.Fatal(kerr.ErrorForCode(code))
+		}
+		busy := make(chan struct{})
+		(*b.coordinator.shards.Load())[offsets.Number].send(t.Context(), task{step: func(*shard, time.Time) func(storage.LSN) {
+			<-busy
+			return nil
+		}})
+		req := kmsg.NewPtrEndTxnRequest()
+		req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = 5, "id", pid, epoch, true
+		c := newTestCall(req)
+		b.txns.endTxn(c, req)
+		synctest.Wait()
+		for _, p := range []*storage.Partition{top.partition(0), b.metadata.topic(meta.OffsetsTopic).partition(offsets.Number)} {
+			_, err := b.store.Commit(t.Context(), []storage.Append{{Partition: p, Batches: transactionalBatch(pid, epoch, 0), Guard: b.txns.open}})
+			if !errors.Is(err, errNotInTxn) {
+				t.Errorf("a batch while the end is on its way: %v", err)
+			}
+		}
+		close(busy)
+		if code := answerOf(t, c, kmsg.NewPtrEndTxnResponse()).ErrorCode; code != 0 {
+			t.Errorf("the end: %v", kerr.ErrorForCode(code))
+		}
+		if o := top.partition(0).Offsets(); o.End != 1 {
+			t.Errorf("%+v, want a marker and nothing else", o)
+		}
+	})
 }
 
 // TestTransactionalProduceAllocatesNothing once its partition is in the transaction.

@@ -22,10 +22,23 @@ import (
 // group is changing, or small.
 func (h *coordinator) consumerGroupHeartbeat(c *call, req *kmsg.ConsumerGroupHeartbeatRequest) {
 	from := group.Client{ID: c.clientID, Host: c.host}
+	image := h.cfg.topics.image()
+	var x *group.Expression
+	if s := req.SubscribedTopicRegex; s != nil && *s != "" {
+		// This may take long, so the connection does it that has the request.
+		x = group.NewExpression(*s, cluster{image, h.cfg.settings})
+		if err := c.reserve(x.Bytes()); err != nil {
+			c.refuse(err)
+			return
+		}
+	}
 	h.ask(c, req.Group, task{
 		step: func(s *shard, now time.Time) func(storage.LSN) {
 			s.admit()
-			resp := s.core.ConsumerHeartbeat(now, from, req)
+			if x != nil {
+				x.Follow(cluster{s.image, h.cfg.settings}, s.image.ChangedTopics(image))
+			}
+			resp := s.core.ConsumerHeartbeat(now, from, req, x)
 			return func(lsn storage.LSN) {
 				if err := c.tryReserve(assignmentBytes(resp)); err != nil {
 					c.refuse(err)

@@ -118,6 +118,36 @@ func TestShardHearsOfChanges(t *testing.T) {
 	})
 }
 
+// TestExpressionOfAnOlderImage: an expression is matched before the shard's turn, perhaps
+// with topics that the shard knows better by then.
+func TestExpressionOfAnOlderImage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := unstartedCoordinator(t, &fakeLog{}, nil)
+		defer c.close()
+		topics := c.cfg.topics.(*fakeTopics)
+		older := topics.img
+		newer, err := older.Apply(meta.TopicRecord{Name: "u", ID: [16]byte{8}, Partitions: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		topics.img = newer
+		if _, err := c.ensure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the shard has heard of it
+		topics.img = older
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, "g", "m", 1000
+		req.SubscribedTopicRegex, req.Topics = kmsg.StringPtr("[tu]"), []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		call := newTestCall(req)
+		c.consumerGroupHeartbeat(call, req)
+		resp := answerOf(t, call, kmsg.NewPtrConsumerGroupHeartbeatResponse())
+		if resp.ErrorCode != 0 || resp.Assignment == nil || len(resp.Assignment.Topics) != 2 {
+			t.Errorf("%+v", resp)
+		}
+	})
+}
+
 // TestTopicsAreTold: the metadata store tells the coordinator of whatever a group may
 // depend on.
 func TestTopicsAreTold(t *testing.T) {

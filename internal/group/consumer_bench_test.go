@@ -21,7 +21,7 @@ func consumerBench(b *testing.B, groups, members int, partitions int32) (*Core, 
 			req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 			req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, fmt.Sprint("g", g), fmt.Sprint("m", m), 60_000
 			req.SubscribedTopicNames, req.Topics = []string{"t"}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-			resp := c.ConsumerHeartbeat(time.UnixMilli(0), Client{"c", "/h"}, req)
+			resp := c.ConsumerHeartbeat(time.UnixMilli(0), Client{"c", "/h"}, req, nil)
 			if resp.ErrorCode != none {
 				b.Fatal(*resp.ErrorMessage)
 			}
@@ -32,7 +32,7 @@ func consumerBench(b *testing.B, groups, members int, partitions int32) (*Core, 
 	c.Tick(benchNow)
 	for range 4 {
 		for _, req := range list {
-			resp := c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, req)
+			resp := c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, req, nil)
 			req.MemberEpoch = resp.MemberEpoch
 		}
 	}
@@ -57,7 +57,7 @@ func BenchmarkConsumerHeartbeat(b *testing.B) {
 			c, list := consumerBench(b, n.groups, n.members, int32(3*n.members))
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				if resp := c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, list[i%len(list)]); resp.ErrorCode != none {
+				if resp := c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, list[i%len(list)], nil); resp.ErrorCode != none {
 					b.Fatal(*resp.ErrorMessage)
 				}
 			}
@@ -76,10 +76,10 @@ func BenchmarkConsumerRejoin(b *testing.B) {
 	for b.Loop() {
 		req := *list[0]
 		req.MemberEpoch = epochLeave
-		c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, &req)
+		c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, &req, nil)
 		req.MemberEpoch, req.RebalanceTimeoutMillis = epochJoin, 60_000
 		req.SubscribedTopicNames, req.Topics = []string{"t"}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-		if resp := c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, &req); resp.ErrorCode != none {
+		if resp := c.ConsumerHeartbeat(benchNow, Client{"c", "/h"}, &req, nil); resp.ErrorCode != none {
 			b.Fatal(*resp.ErrorMessage)
 		}
 		c.Take()

@@ -8,13 +8,13 @@ import (
 )
 
 // mayBeat finds reasons to refuse a heartbeat, before anything changes.
-func (c *Core) mayBeat(now time.Time, g *group, from Client, req *kmsg.ConsumerGroupHeartbeatRequest) *refusal {
+func (c *Core) mayBeat(now time.Time, g *group, from Client, req *kmsg.ConsumerGroupHeartbeatRequest, x *Expression) *refusal {
 	if err := c.mayBeIn(g, req); err != nil {
 		return err
 	}
-	more, err := mayMatch(g, req.SubscribedTopicRegex)
-	if err != nil {
-		return err
+	if x != nil && x.err != nil {
+		return refuse(invalidRegularExpression, "SubscribedTopicRegex `%s` is not a valid regular expression: %s.",
+			clip(*req.SubscribedTopicRegex), clip(x.err.Error()))
 	}
 	var m *consumer
 	if g != nil && g.consumer != nil {
@@ -37,23 +37,10 @@ func (c *Core) mayBeat(now time.Time, g *group, from Client, req *kmsg.ConsumerG
 			return err
 		}
 	}
-	if !c.beatFits(g, m, from, req, more) {
+	if !c.beatFits(g, m, from, req, x) {
 		return refuse(groupMaxSizeReached, "There is no memory left for what the members of the group subscribe to.")
 	}
 	return nil
-}
-
-// mayMatch looks at an expression that is new to the group, and tells how many bytes of
-// memory it takes at least.
-func mayMatch(g *group, s *string) (int64, *refusal) {
-	if s == nil || *s == "" || g != nil && g.consumer != nil && g.consumer.regexes[*s] != nil {
-		return 0, nil
-	}
-	r, err := compileRegex(*s)
-	if err != nil {
-		return 0, refuse(invalidRegularExpression, "SubscribedTopicRegex `%s` is not a valid regular expression: %s.", clip(*s), clip(err.Error()))
-	}
-	return r.size(), nil
 }
 
 // mayBeIn asks the group alone.
@@ -125,14 +112,17 @@ func (c *Core) mayHaveEpoch(now time.Time, g *group, m *consumer, req *kmsg.Cons
 }
 
 // beatFits tells whether there is room for what a heartbeat says, in the place of what
-// the member said before; more comes on top of it.
-func (c *Core) beatFits(g *group, m *consumer, from Client, req *kmsg.ConsumerGroupHeartbeatRequest, more int64) bool {
+// the member said before, and for an expression that is new to the group.
+func (c *Core) beatFits(g *group, m *consumer, from Client, req *kmsg.ConsumerGroupHeartbeatRequest, x *Expression) bool {
 	next := consumer{id: req.MemberID}
 	if m != nil {
 		next = *m
 	}
 	setConsumer(&next, from, req)
-	n := next.size() + more
+	n := next.size()
+	if x != nil {
+		n += x.Bytes()
+	}
 	if m != nil {
 		n -= m.size()
 	}

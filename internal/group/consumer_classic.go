@@ -128,7 +128,7 @@ func (c *Core) joinAsClassic(g *group, j *join, id string) {
 	m.setClassic(j, s)
 	c.enter(g, m, was.instance)
 	c.timers.stop(&m.rebalance)
-	why := c.subscribed(now, g, &was, m, isNew)
+	why := c.subscribed(now, g, &was, m, isNew, nil)
 	c.weighConsumer(g, m)
 	if why != "" {
 		c.bump(now, g, why)

@@ -20,8 +20,10 @@ func refuse(code int16, format string, args ...any) *refusal {
 }
 
 // ConsumerHeartbeat is ConsumerGroupHeartbeat v0–1 (KIP-848, KIP-1082). It may make
-// records, which must be durable before the answer leaves.
-func (c *Core) ConsumerHeartbeat(now time.Time, from Client, req *kmsg.ConsumerGroupHeartbeatRequest) *kmsg.ConsumerGroupHeartbeatResponse {
+// records, which must be durable before the answer leaves. x is the regular expression of
+// the request, up to date with the Cluster that was set last; if it is nil and there is
+// one, the Core makes it itself.
+func (c *Core) ConsumerHeartbeat(now time.Time, from Client, req *kmsg.ConsumerGroupHeartbeatRequest, x *Expression) *kmsg.ConsumerGroupHeartbeatResponse {
 	resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
 	resp.Version = req.Version
 	err := c.checkHeartbeat(req)
@@ -30,7 +32,7 @@ func (c *Core) ConsumerHeartbeat(now time.Time, from Client, req *kmsg.ConsumerG
 	case req.MemberEpoch < 0:
 		err = c.consumerLeave(now, req, resp)
 	default:
-		err = c.consumerBeat(now, from, req, resp)
+		err = c.consumerBeat(now, from, req, x, resp)
 	}
 	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage = err.code, &err.message
@@ -79,10 +81,12 @@ func (c *Core) checkHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) *refusal 
 }
 
 // consumerBeat is a heartbeat of a member that joins or stays.
-func (c *Core) consumerBeat(now time.Time, from Client, req *kmsg.ConsumerGroupHeartbeatRequest, resp *kmsg.ConsumerGroupHeartbeatResponse) *refusal {
+func (c *Core) consumerBeat(now time.Time, from Client, req *kmsg.ConsumerGroupHeartbeatRequest, x *Expression,
+	resp *kmsg.ConsumerGroupHeartbeatResponse) *refusal {
 	id := req.MemberID
 	g := c.groups[req.Group]
-	if err := c.mayBeat(now, g, from, req); err != nil {
+	x = c.newExpression(g, req.SubscribedTopicRegex, x)
+	if err := c.mayBeat(now, g, from, req, x); err != nil {
 		return err
 	}
 	if id == "" {
@@ -105,7 +109,7 @@ func (c *Core) consumerBeat(now time.Time, from Client, req *kmsg.ConsumerGroupH
 	c.enter(g, m, was.instance)
 	c.timers.stop(&m.join)
 	c.timers.stop(&m.sync)
-	why := c.subscribed(now, g, &was, m, isNew)
+	why := c.subscribed(now, g, &was, m, isNew, x)
 	c.weighConsumer(g, m)
 	if upgraded && why == "" {
 		// What the classic group was about to assign is nobody's.
@@ -126,6 +130,17 @@ func (c *Core) consumerBeat(now time.Time, from Client, req *kmsg.ConsumerGroupH
 		resp.Assignment = assignmentOf(m)
 	}
 	return nil
+}
+
+// newExpression is the expression of a request if it is new to the group, else nil.
+func (c *Core) newExpression(g *group, s *string, x *Expression) *Expression {
+	switch {
+	case s == nil || *s == "" || g != nil && g.consumer != nil && g.consumer.regexes[*s] != nil:
+		return nil
+	case x == nil:
+		return NewExpression(*s, c.cluster)
+	}
+	return x
 }
 
 // assignmentOf is what a member may use, as it is told.

@@ -92,7 +92,7 @@ func (w *storm) rageBeat(id string, instance *string) {
 			req.Topics = append(req.Topics, t)
 		}
 	}
-	resp := w.core.ConsumerHeartbeat(w.now, Client{w.any("c", "d"), "/h"}, req)
+	resp := w.core.ConsumerHeartbeat(w.now, Client{w.any("c", "d"), "/h"}, req, nil)
 	if resp.ErrorCode != none && (resp.ErrorMessage == nil || resp.Assignment != nil) {
 		w.t.Errorf("refused without a word: %+v", resp)
 	}

@@ -33,8 +33,8 @@ func setConsumer(m *consumer, from Client, req *kmsg.ConsumerGroupHeartbeatReque
 }
 
 // subscribed records what is new of a member, and says why its group needs a new
-// epoch; "" if it needs none.
-func (c *Core) subscribed(now time.Time, g *group, was, m *consumer, isNew bool) string {
+// epoch; "" if it needs none. x is its expression, if that is new to the group.
+func (c *Core) subscribed(now time.Time, g *group, was, m *consumer, isNew bool, x *Expression) string {
 	if !isNew && m.sameAs(was) {
 		return ""
 	}
@@ -43,7 +43,7 @@ func (c *Core) subscribed(now time.Time, g *group, was, m *consumer, isNew bool)
 	names, regexes := !slices.Equal(was.topics, m.topics), was.regex != m.regex
 	if regexes {
 		c.dropRegex(g, was.regex)
-		c.resolve(now, g, m.regex)
+		c.resolve(now, g, m.regex, x)
 	}
 	switch {
 	case isNew:
@@ -75,16 +75,13 @@ func (m *consumer) wants() string {
 	return clip(strings.ToValidUTF8(strings.Join(list, ", "), "?"))
 }
 
-// resolve finds the topics of a regular expression that is new to the group.
-func (c *Core) resolve(now time.Time, g *group, s string) {
-	if s == "" || g.consumer.regexes[s] != nil {
-		return
+// resolve takes in a regular expression with its topics, if it is new to the group.
+func (c *Core) resolve(now time.Time, g *group, s string, x *Expression) {
+	if x = c.newExpression(g, &s, x); x == nil || x.regex == nil {
+		return // a file may hold anything; what is no expression matches nothing
 	}
-	r, err := compileRegex(s)
-	if err != nil {
-		return // a file may hold anything; it matches nothing then
-	}
-	r.topics, r.since = r.match(c.cluster.TopicNames()), now.UnixMilli()
+	r := x.regex
+	r.since = now.UnixMilli()
 	g.consumer.regexes[s] = r
 	c.weighRegex(g, r)
 	g.consumer.resubscribed()

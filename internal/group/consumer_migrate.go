@@ -237,7 +237,7 @@ func (c *Core) downgradeWith(g *group, j *join, old *consumer, id string) {
 	s, _ := readSubscription(j.protocols[0].metadata, c.cluster)
 	was := *m
 	m.setClassic(j, s)
-	why := c.subscribed(now, g, &was, m, false)
+	why := c.subscribed(now, g, &was, m, false, nil)
 	if why == "" {
 		c.reconcile(now, g, m, s.owned, false)
 		if g.consumer.standsAt() != Stable {

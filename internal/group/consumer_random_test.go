@@ -238,7 +238,7 @@ func (w *storm) beat(a *sailor, lost bool) {
 	if a.epoch != 0 && !a.full && w.r.Intn(3) == 0 {
 		req.Topics = nil
 	}
-	resp := w.core.ConsumerHeartbeat(w.now, Client{a.name, "/h"}, req)
+	resp := w.core.ConsumerHeartbeat(w.now, Client{a.name, "/h"}, req, nil)
 	if lost {
 		a.full, a.told = true, nil // it does not begin with what it may not have any more
 		return
@@ -403,7 +403,7 @@ func (w *storm) leave(a *sailor) {
 		if a.instance != nil && w.r.Intn(2) == 0 {
 			req.MemberEpoch = epochStaticLeave
 		}
-		w.core.ConsumerHeartbeat(w.now, Client{a.name, "/h"}, req)
+		w.core.ConsumerHeartbeat(w.now, Client{a.name, "/h"}, req, nil)
 	}
 	a.dead, a.has, a.told = true, nil, nil
 }

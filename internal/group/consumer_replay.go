@@ -225,6 +225,6 @@ func (cg *consumerGroup) dropRegexes() {
 // resolveMissing resolves expressions of which the log holds no topics.
 func (c *Core) resolveMissing(now time.Time, g *group) {
 	for _, m := range g.consumer.sortedMembers() {
-		c.resolve(now, g, m.regex)
+		c.resolve(now, g, m.regex, nil)
 	}
 }

@@ -139,7 +139,7 @@ func (s *script) beat(a args) {
 		}
 		req.InstanceID = kmsg.StringPtr(a.opt["instance"])
 	}
-	resp := s.core.ConsumerHeartbeat(s.now, Client{cl.name, "/127.0.0.1"}, req)
+	resp := s.core.ConsumerHeartbeat(s.now, Client{cl.name, "/127.0.0.1"}, req, nil)
 	if slices.Contains(a.words, "lost") {
 		s.printf("%s: lost", cl.name)
 		return
@@ -238,7 +238,7 @@ func (s *script) goes(a args) {
 	if a.str("instance", "") == "null" {
 		req.InstanceID = nil
 	}
-	resp := s.core.ConsumerHeartbeat(s.now, Client{cl.name, "/127.0.0.1"}, req)
+	resp := s.core.ConsumerHeartbeat(s.now, Client{cl.name, "/127.0.0.1"}, req, nil)
 	if resp.ErrorCode != 0 {
 		s.printf("%s: %s: %s", cl.name, code(resp.ErrorCode), *resp.ErrorMessage)
 		return

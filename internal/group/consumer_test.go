@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,7 +96,7 @@ func TestConsumerLimits(t *testing.T) {
 			req.SubscribedTopicNames = append(req.SubscribedTopicNames, fmt.Sprint(i))
 		}
 		req.SubscribedTopicRegex = &regex
-		return c.ConsumerHeartbeat(time.UnixMilli(0), Client{"c", "/h"}, req)
+		return c.ConsumerHeartbeat(time.UnixMilli(0), Client{"c", "/h"}, req, nil)
 	}
 	for _, x := range []struct {
 		name   string
@@ -147,7 +148,7 @@ func TestExpressionsAreCounted(t *testing.T) {
 		if epoch == epochJoin {
 			req.Topics, req.SubscribedTopicRegex = []kmsg.ConsumerGroupHeartbeatRequestTopic{}, &regex
 		}
-		return c.ConsumerHeartbeat(now, Client{"c", "/h"}, req).ErrorCode
+		return c.ConsumerHeartbeat(now, Client{"c", "/h"}, req, nil).ErrorCode
 	}
 	members := 0
 	for i := range 200 {
@@ -167,6 +168,50 @@ func TestExpressionsAreCounted(t *testing.T) {
 	if c.Held() != 0 {
 		t.Errorf("%d bytes are counted when nobody is left", c.Held())
 	}
+}
+
+// TestExpressionTakesTooLong: an expression that would be matched for seconds is refused,
+// and leaves nothing.
+func TestExpressionTakesTooLong(t *testing.T) {
+	c := New(Config{NewMemberID: numbered()})
+	topics := map[string]int32{}
+	for i := range 1000 {
+		topics[fmt.Sprintf("%0249d", i)] = 1
+	}
+	cl := (&testCluster{}).with(topics)
+	c.SetCluster(time.UnixMilli(0), cl, nil)
+	for s, want := range map[string]int16{"(.?){400}": invalidRegularExpression, "0*[1-5]{1,3}": none} {
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, s, "m", 1000
+		req.Topics, req.SubscribedTopicRegex = []kmsg.ConsumerGroupHeartbeatRequestTopic{}, &s
+		resp := c.ConsumerHeartbeat(time.UnixMilli(0), Client{"c", "/h"}, req, NewExpression(s, cl))
+		if resp.ErrorCode != want || (c.groups[s] != nil) != (want == none) {
+			t.Errorf("%s: %d, want %d", s, resp.ErrorCode, want)
+		}
+	}
+}
+
+// TestExpressionFollows: topics that come and go while a request waits for its turn are
+// taken into account.
+func TestExpressionFollows(t *testing.T) {
+	c := New(Config{NewMemberID: numbered()})
+	was := (&testCluster{}).with(map[string]int32{"a1": 1, "a2": 1, "b": 1})
+	is := was.with(map[string]int32{"a2": 3, "a3": 1, "b": 1, "c": 1})
+	c.SetCluster(time.UnixMilli(0), is, nil)
+	s := "a.*|c"
+	x := NewExpression(s, was)
+	if x.Bytes() < 512 {
+		t.Errorf("an expression of %d bytes", x.Bytes())
+	}
+	x.Follow(is, is.changed(was))
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, "g", "m", 1000
+	req.Topics, req.SubscribedTopicRegex = []kmsg.ConsumerGroupHeartbeatRequestTopic{}, &s
+	resp := c.ConsumerHeartbeat(time.UnixMilli(0), Client{"c", "/h"}, req, x)
+	if got, want := c.groups["g"].consumer.regexes[s].topics, []string{"a2", "a3", "c"}; !slices.Equal(got, want) || resp.ErrorCode != none {
+		t.Errorf("code %d, topics %q, want %q", resp.ErrorCode, got, want)
+	}
+	NewExpression("(", was).Follow(is, is.changed(was)) // which is refused later
 }
 
 // TestUpgradeBelieves: a classic group in the middle of a second rebalance has forgotten

@@ -17,6 +17,7 @@
 //	confluent-kafka   yes             yes           yes
 //	kafka-python      yes             yes           it has none (3.0.12)
 //	Java              yes             yes           yes
+//	all in one group                  yes           yes
 //
 // A member is a process of its own (package member, python/member.py,
 // java/Member.java) that prints what happens to it as lines of JSON. The journal of

@@ -5,6 +5,7 @@ package interop
 import (
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,27 +20,34 @@ const (
 type library struct {
 	name      string
 	protocols []string
-	command   func(in installed) (path string, args []string)
+	command   func(in installed, member string) (path string, args []string)
 }
 
 // libraries are all that the group stories run with. kafka-python (3.0.12) does
-// not speak the consumer protocol.
+// not speak the consumer protocol. The last two have members of all others in one
+// group.
 func libraries() []library {
 	all := []string{eager, cooperative, consumer}
-	script := filepath.Join("python", "member.py")
-	return []library{
-		{"franz-go", all, func(in installed) (string, []string) { return in.member, nil }},
-		{"confluent-kafka", all, func(in installed) (string, []string) {
-			return in.python, []string{script, "-library", "confluent-kafka"}
-		}},
-		{"kafka-python", []string{eager, cooperative}, func(in installed) (string, []string) {
-			return in.python, []string{script, "-library", "kafka-python"}
-		}},
-		{"java", all, func(in installed) (string, []string) {
+	python := func(library string) func(installed, string) (string, []string) {
+		return func(in installed, _ string) (string, []string) {
+			return in.python, []string{filepath.Join("python", "member.py"), "-library", library}
+		}
+	}
+	four := []library{
+		{"franz-go", all, func(in installed, _ string) (string, []string) { return in.member, nil }},
+		{"confluent-kafka", all, python("confluent-kafka")},
+		{"java", all, func(in installed, _ string) (string, []string) {
 			return "java", []string{"-Xmx128M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 				"-cp", filepath.Join(in.jars, "*") + ":" + in.classes, "Member"}
 		}},
+		{"kafka-python", []string{eager, cooperative}, python("kafka-python")},
 	}
+	mixed := func(protocol string, of []library) library {
+		return library{"mixed", []string{protocol}, func(in installed, member string) (string, []string) {
+			return of[strings.Index("abcd", member)%len(of)].command(in, member)
+		}}
+	}
+	return append(four, mixed(cooperative, four), mixed(consumer, four[:3]))
 }
 
 // member is one process in the group of a story. Its name is its client id.
@@ -53,7 +61,7 @@ type member struct {
 // join starts a member; a member that has been there before comes back.
 func (s *story) join(m *member) {
 	s.t.Helper()
-	path, args := s.library.command(s.in)
+	path, args := s.library.command(s.in, m.name)
 	args = append(args, "-bootstrap", s.server.address, "-group", s.name, "-topic", s.name, "-protocol", s.protocol,
 		"-name", m.name, "-session", strconv.FormatInt(m.session.Milliseconds(), 10))
 	if m.instance != "" {

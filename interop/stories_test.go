@@ -9,20 +9,12 @@ import (
 
 // TestGroupStories tells the story of a group with each client library and each
 // protocol that it speaks, all beside one another on one broker, which is
-// restarted twice under them: by SIGTERM and by kill -9.
+// restarted twice under them: by SIGTERM and by kill -9. TestWall tells those of
+// franz-go on Apache Kafka, to prove that the story itself is right.
 func TestGroupStories(t *testing.T) {
 	in := require(t)
-	s := weirServe(t, in, freeAddress(t), "group.consumer.min.session.timeout.ms=6000")
+	s := weirServe(t, in, freeAddress(t), shortestSession)
 	stories(t, in, s, libraries(), (*server).terminate, (*server).kill)
-}
-
-// TestGroupStoriesOnKafka tells the story of franz-go on Apache Kafka, to prove
-// that the story itself is right. It leaves out the restarts: this broker takes
-// longer to start on a loaded machine than members wait.
-func TestGroupStoriesOnKafka(t *testing.T) {
-	in := require(t)
-	s := apacheKafka(t, in, "group.consumer.min.session.timeout.ms=6000")
-	stories(t, in, s, libraries()[:1])
 }
 
 // stories runs all stories at the same time. Each comes to the gate as often as

@@ -26,6 +26,10 @@ const (
 	longSession  = 40 * time.Second
 )
 
+// shortestSession is the setting that lets groups of the consumer protocol have
+// shortSession.
+const shortestSession = "group.consumer.min.session.timeout.ms=6000"
+
 // story is the life of one group: its members are processes of one library that
 // speak one protocol, and records flow all the time.
 type story struct {

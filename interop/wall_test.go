@@ -15,7 +15,8 @@ import (
 // binary that go test ./... runs against the embedded broker, another address.
 func TestWall(t *testing.T) {
 	in := require(t)
-	address := apacheKafka(t, in).address
+	kafka := apacheKafka(t, in, shortestSession)
+	address := kafka.address
 	t.Run("applications", func(t *testing.T) {
 		out := run(t, "applications", []string{"WEIR_TEST_BROKERS=" + address}, "",
 			in.applications, "-test.run", "^TestWall", "-test.v", "-test.timeout", "3m")
@@ -27,6 +28,8 @@ func TestWall(t *testing.T) {
 	t.Run("groups", func(t *testing.T) { groups(t, in, address) })
 	t.Run("group tools", func(t *testing.T) { groupTools(t, in, address) })
 	t.Run("group clients", func(t *testing.T) { groupClients(t, in, address) })
+	// Without the restarts: it takes longer to start on a loaded machine than members wait.
+	t.Run("group stories", func(t *testing.T) { stories(t, in, kafka, libraries()[:1]) })
 }
 
 // TestCommands is the other side of it: the same commands on weir's broker.

@@ -87,6 +87,8 @@ type shardLog interface {
 	// replay calls record for every record and end for every marker, in order, that
 	// was appended, and tells the LSN of the newest.
 	replay(ctx context.Context, to replay) (storage.LSN, error)
+	// newestEpoch is the highest epoch with which a producer has appended; -1: none.
+	newestEpoch(producerID int64) int16
 }
 
 // replay is who is told of a shard's log.

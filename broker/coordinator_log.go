@@ -55,6 +55,13 @@ func offsetsBatches(records []group.Record, now time.Time) (batches []byte) {
 	return batches
 }
 
+func (l *offsetsLog) newestEpoch(producerID int64) int16 {
+	if w, ok := l.partition.ActiveProducer(producerID); ok {
+		return w.Epoch
+	}
+	return -1
+}
+
 func sameTxn(a, b *group.Producer) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // replay tells of all records and markers.

@@ -78,6 +78,8 @@ func (l *fakeLog) replay(_ context.Context, to replay) (storage.LSN, error) {
 	return storage.LSN(len(records)), nil
 }
 
+func (l *fakeLog) newestEpoch(int64) int16 { return -1 }
+
 func (l *fakeLog) setFail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

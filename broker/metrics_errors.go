@@ -76,6 +76,14 @@ func transactionErrors(resp kmsg.Response, f func(code int16)) {
 		f(r.ErrorCode)
 	case *kmsg.EndTxnResponse:
 		f(r.ErrorCode)
+	case *kmsg.TxnOffsetCommitResponse:
+		each(r.Topics, func(t *kmsg.TxnOffsetCommitResponseTopic) {
+			each(t.Partitions, func(p *kmsg.TxnOffsetCommitResponseTopicPartition) { f(p.ErrorCode) })
+		})
+	case *kmsg.DescribeProducersResponse:
+		each(r.Topics, func(t *kmsg.DescribeProducersResponseTopic) {
+			each(t.Partitions, func(p *kmsg.DescribeProducersResponseTopicPartition) { f(p.ErrorCode) })
+		})
 	case *kmsg.WriteTxnMarkersResponse:
 		each(r.Markers, func(m *kmsg.WriteTxnMarkersResponseMarker) {
 			each(m.Topics, func(t *kmsg.WriteTxnMarkersResponseMarkerTopic) {

@@ -24,6 +24,7 @@ func (b *Broker) coreAPIs() []api {
 		{key: kmsg.IncrementalAlterConfigs, min: 0, max: 1, limit: mib, cost: 128, acl: "AlterConfigs Topic, AlterConfigs Group, AlterConfigs Cluster", throttle: throttleRequest, handler: decoded(b.incrementalAlterConfigs)},
 		{key: kmsg.ListConfigResources, min: 0, max: 1, limit: 4 * kib, acl: "DescribeConfigs Cluster", throttle: throttleRequest, handler: decoded(b.listConfigResources)},
 		{key: kmsg.CreatePartitions, min: 0, max: 3, limit: mib, cost: 64, acl: "Alter Topic", throttle: throttleMutation, handler: decoded(b.createPartitions)},
+		{key: kmsg.DescribeProducers, min: 0, max: 0, limit: mib, cost: 48, acl: "Read Topic", throttle: throttleRequest, handler: decoded(b.describeProducers)},
 		{key: kmsg.DescribeCluster, min: 0, max: 2, limit: 4 * kib, acl: "Describe Cluster", throttle: throttleRequest, handler: decoded(b.describeCluster)},
 	}
 }

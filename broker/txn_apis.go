@@ -14,6 +14,7 @@ func (h *transactions) apis() []api {
 		{key: kmsg.AddOffsetsToTxn, min: 0, max: 4, limit: 16 * kib, acl: "Write TransactionalId, Read Group", throttle: throttleRequest, handler: decoded(h.addOffsetsToTxn)},
 		{key: kmsg.EndTxn, min: 0, max: 5, limit: 16 * kib, acl: "Write TransactionalId", throttle: throttleRequest, handler: decoded(h.endTxn)},
 		{key: kmsg.WriteTxnMarkers, min: 1, max: 2, limit: mib, cost: 48, acl: "ClusterAction Cluster", throttle: throttleRequest, handler: decoded(h.writeTxnMarkers)},
+		{key: kmsg.TxnOffsetCommit, min: 0, max: 5, limit: 4 * mib, cost: 64, acl: "Write TransactionalId, Read Group, Read Topic", throttle: throttleRequest, handler: decoded(h.txnOffsetCommit)},
 		{key: kmsg.DescribeTransactions, min: 0, max: 0, limit: 256 * kib, cost: 16, acl: "Describe TransactionalId, Describe Topic", throttle: throttleRequest, handler: decoded(h.describeTransactions)},
 		{key: kmsg.ListTransactions, min: 0, max: 2, limit: 256 * kib, cost: 16, acl: "Describe TransactionalId", throttle: throttleRequest, handler: decoded(h.listTransactions)},
 	}

@@ -41,7 +41,7 @@ func TestPitfall02ApiVersions(t *testing.T) {
 		req := kmsg.NewPtrApiVersionsRequest()
 		req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = v, "kgo", "1.2-3"
 		resp := ask[*kmsg.ApiVersionsResponse](dial(t, b), req)
-		if resp.ErrorCode != 0 || len(resp.ApiKeys) != 35 {
+		if resp.ErrorCode != 0 || len(resp.ApiKeys) != 37 {
 			t.Errorf("v%d: code %d, %d keys", v, resp.ErrorCode, len(resp.ApiKeys))
 		}
 	}
@@ -51,7 +51,7 @@ func TestPitfall02ApiVersions(t *testing.T) {
 		resp := kmsg.NewPtrApiVersionsResponse()
 		resp.Version = 0
 		c.receive(resp, 1)
-		if resp.ErrorCode != kerr.UnsupportedVersion.Code || len(resp.ApiKeys) != 35 {
+		if resp.ErrorCode != kerr.UnsupportedVersion.Code || len(resp.ApiKeys) != 37 {
 			t.Errorf("v%d: code %d, %d keys", v, resp.ErrorCode, len(resp.ApiKeys))
 		}
 		ask[*kmsg.ApiVersionsResponse](c, kmsg.NewPtrApiVersionsRequest()) // and goes on

@@ -144,6 +144,7 @@ func TestFaults(t *testing.T) {
 	t.Run("FullDisk", s.fullDisk)
 	t.Run("FailingCalls", s.failingCalls)
 	t.Run("Damage", s.damage)
+	t.Run("Virtual", s.virtual)
 	t.Run("Recovery", s.recovery)
 }
 

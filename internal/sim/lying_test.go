@@ -208,7 +208,7 @@ func spares(s *shim, req kmsg.Request, _ exchange) (kmsg.Response, error) {
 // that does not is not.
 func TestLyingBroker(t *testing.T) {
 	for _, c := range []liar{
-		{name: "honest"},
+		{name: "honest"}, // with groups of all protocols
 		{name: "drops", lie: drops, want: []Kind{LostWrite}},
 		{name: "doubles", lie: doubles, want: []Kind{Duplicate}, also: []Kind{Reordered, WrongOffset}},
 		{name: "reorders", lie: reorders, want: []Kind{Reordered, WrongOffset}},

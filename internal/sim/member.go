@@ -15,7 +15,7 @@ import (
 func (l *Load) member(ctx context.Context, p Protocol, number int) {
 	random := rand.New(rand.NewPCG(l.cfg.Seed+uint64(number), uint64(len(p))))
 	for life := 0; ctx.Err() == nil; life++ {
-		m := &session{load: l, protocol: p, name: fmt.Sprintf("member %d.%d", number, life), life: life, random: random}
+		m := &session{load: l, protocol: p, number: number, name: fmt.Sprintf("member %d.%d", number, life), life: life, random: random}
 		if p.static(number) {
 			m.name = fmt.Sprintf("instance %d", number)
 			m.instance = &m.name
@@ -29,6 +29,7 @@ func (l *Load) member(ctx context.Context, p Protocol, number int) {
 type session struct {
 	load     *Load
 	protocol Protocol
+	number   int
 	name     string
 	instance *string
 	life     int
@@ -59,7 +60,7 @@ func (m *session) run(ctx context.Context, life time.Duration) {
 	alive, die := context.WithCancel(context.Background())
 	defer die()
 	m.held = map[Partition]*grant{}
-	options := append(m.protocol.options(m.load.topics[0]), kgo.WithContext(alive),
+	options := append(m.protocol.options(m.load.topics[0], m.number), kgo.WithContext(alive),
 		kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost))
 	if m.instance != nil {
 		options = append(options, kgo.InstanceID(*m.instance))
@@ -125,14 +126,19 @@ func (m *session) follow() {
 	id, epoch := m.cl.GroupMetadata()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.protocol == Consumer && id == m.id && epoch > m.epoch {
+	if m.protocol.next(m.number) && id == m.id && epoch > m.epoch {
 		m.epoch = epoch
 		m.claim()
 	}
 }
 
-// claim tells the ledger what the member has; m.mu is held.
+// claim tells the ledger what the member has; m.mu is held. Epochs of a migrating
+// group begin anew when it was empty and its next member is of the other kind, as in
+// Apache Kafka; so nothing is judged by them.
 func (m *session) claim() {
+	if m.protocol == Migrating {
+		return
+	}
 	for p := range m.held {
 		m.load.cfg.Ledger.Add(m.owned(p))
 	}

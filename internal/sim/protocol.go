@@ -14,10 +14,11 @@ const (
 	Eager       Protocol = "eager"       // classic, all partitions are let go in each rebalance
 	Cooperative Protocol = "cooperative" // classic, only those that move
 	Consumer    Protocol = "consumer"    // KIP-848
+	Migrating   Protocol = "migrating"   // every second member KIP-848, the others cooperative: the group goes over and back
 )
 
 // Protocols are all of them.
-func Protocols() []Protocol { return []Protocol{Eager, Cooperative, Consumer} }
+func Protocols() []Protocol { return []Protocol{Eager, Cooperative, Consumer, Migrating} }
 
 // group is the name of the load's group of this protocol.
 func (p Protocol) group() string { return "sim-" + string(p) }
@@ -39,21 +40,23 @@ func Settings() map[string]string {
 	}
 }
 
-// options of a member.
-func (p Protocol) options(topic string) []kgo.Opt {
-	balancer := map[Protocol]kgo.GroupBalancer{
-		Eager: kgo.RangeBalancer(), Cooperative: kgo.CooperativeStickyBalancer(), Consumer: kgo.StickyBalancer(),
-	}
+// next says whether the member with this number speaks KIP-848.
+func (p Protocol) next(number int) bool { return p == Consumer || p == Migrating && number%2 == 1 }
+
+// options of the member with this number.
+func (p Protocol) options(topic string, number int) []kgo.Opt {
 	out := []kgo.Opt{
-		kgo.ConsumerGroup(p.group()), kgo.ConsumeTopics(topic), kgo.Balancers(balancer[p]),
-		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.ConsumerGroup(p.group()), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200 * time.Millisecond),
 		kgo.HeartbeatInterval(200 * time.Millisecond), kgo.SessionTimeout(sessionTimeout), kgo.RebalanceTimeout(6 * time.Second),
 	}
-	if p == Consumer {
-		out = append(out, kgo.ServerSideBalancer())
+	switch {
+	case p.next(number):
+		return append(out, kgo.Balancers(kgo.StickyBalancer()), kgo.ServerSideBalancer())
+	case p == Eager:
+		return append(out, kgo.Balancers(kgo.RangeBalancer()))
 	}
-	return out
+	return append(out, kgo.Balancers(kgo.CooperativeStickyBalancer()))
 }
 
 // static says whether the member with this number keeps its instance id from life

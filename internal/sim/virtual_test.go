@@ -1,0 +1,135 @@
+//go:build unix
+
+package sim
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/weirstream/weir/broker/brokertest"
+)
+
+var virtualRuns = flag.Int("faults.virtual", 8, "runs on virtual time, of some 90 seconds each")
+
+// TestVirtual: a run with groups of all protocols on virtual time, in each go test.
+func TestVirtual(t *testing.T) {
+	r := &Report{Name: "virtual time"}
+	virtualRun(t, r, theSeed())
+	judge(t, r)
+	t.Log("\n" + Table([]*Report{r}))
+}
+
+// virtual does the same again and again. Members of groups come, go, die and stand
+// still some hundred times in the two seconds that such a run takes.
+func (s *suite) virtual(t *testing.T) {
+	r := &Report{Name: "virtual time"}
+	for i := range uint64(*virtualRuns) {
+		virtualRun(t, r, s.seed+i)
+	}
+	s.reports.add(r)
+	judge(t, r)
+}
+
+func virtualRun(t *testing.T, r *Report, seed uint64) {
+	t.Helper()
+	begin := time.Now()
+	ok := t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := &plug{broker: brokertest.Start(t, brokertest.WithSettings(Settings())), conns: map[net.Conn]bool{}}
+			p.run(t, r, rand.New(rand.NewPCG(seed, 0)))
+		})
+	})
+	if !ok {
+		t.Logf("replay with: go test ./internal/sim -run TestVirtual -faults.seed=%d", seed)
+	}
+	r.Took += time.Since(begin)
+}
+
+// plug is the way of all clients to a broker in memory. It is pulled before the
+// broker is ended: what that one would say later must not be heard.
+type plug struct {
+	broker *brokertest.Broker
+
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	pulled bool
+	starts int
+}
+
+func (p *plug) run(t *testing.T, r *Report, random *rand.Rand) {
+	ledger := NewLedger(Sync)
+	load, err := NewLoad(t.Context(), LoadConfig{
+		Target: Target{brokertest.Address, p.Dial}, Ledger: ledger, Incarnation: p.incarnation, Seed: random.Uint64(),
+		Topics: 1, Writers: 1, Members: 3, Rate: 50, RecordBytes: 50,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		time.Sleep(time.Duration(500+random.IntN(8000)) * time.Millisecond)
+		p.fault(r, ledger, random)
+	}
+	if err := load.Finish(t.Context(), 40*time.Second); err != nil {
+		t.Error(err)
+	}
+	r.Take(ledger)
+}
+
+// fault ends the broker in one of three ways and starts it again, or does nothing.
+func (p *plug) fault(r *Report, ledger *Ledger, random *rand.Rand) {
+	kind := []string{"none", "none", "kill", "kill", "power cut", "restart"}[random.IntN(6)]
+	if kind == "none" {
+		return
+	}
+	r.Fault(kind)
+	p.pull()
+	switch kind {
+	case "kill":
+		p.broker.Kill()
+	case "power cut":
+		p.broker.Crash(random.Uint64())
+		ledger.Add(PowerCut{})
+	default:
+		p.broker.Restart()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pulled = false
+	p.starts++
+}
+
+func (p *plug) pull() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pulled = true
+	for c := range p.conns {
+		_ = c.Close()
+	}
+	clear(p.conns)
+}
+
+func (p *plug) incarnation() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.starts
+}
+
+func (p *plug) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pulled {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: nobody listens", address)}
+	}
+	c, err := p.broker.DialContext(ctx, network, address)
+	if err == nil {
+		p.conns[c] = true
+	}
+	return c, err
+}

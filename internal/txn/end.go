@@ -70,7 +70,8 @@ func (x *transaction) decide(req *kmsg.EndTxnRequest) (decision, int16) {
 
 // decide2 is the table of version 2.
 func (x *transaction) decide2(req *kmsg.EndTxnRequest) (decision, int16) {
-	complete := x.state == CompleteCommit || x.state == CompleteAbort
+	// An end of version 1 has not raised the epoch: the one before it is somebody else's.
+	complete := (x.state == CompleteCommit || x.state == CompleteAbort) && x.version >= 2
 	repeated := complete && (x.producerID == req.ProducerID && int(x.epoch) == int(req.ProducerEpoch)+1 && x.epoch <= lastEpoch ||
 		x.previousID == req.ProducerID && req.ProducerEpoch == lastEpoch && x.epoch == 0)
 	switch {

@@ -12,12 +12,14 @@
 // records flow all the time. It runs with each client library and each protocol
 // that it speaks, all at once:
 //
-//	library           classic eager   cooperative   consumer (KIP-848)
-//	franz-go          yes             yes           yes, on Apache Kafka too
-//	confluent-kafka   yes             yes           yes
-//	kafka-python      yes             yes           it has none (3.0.12)
-//	Java              yes             yes           yes
-//	all in one group                  yes           yes
+//	library           eager   cooperative   consumer (KIP-848)   moves between the protocols
+//	franz-go          yes     yes           yes                  yes
+//	confluent-kafka   yes     yes           yes                  from eager
+//	kafka-python      yes     yes           has it not (3.0.12)
+//	Java              yes     yes           yes                  yes
+//	all in one group          yes           yes
+//
+// The stories of franz-go run on Apache Kafka, too, to prove the story itself.
 //
 // A member is a process of its own (package member, python/member.py,
 // java/Member.java) that prints what happens to it as lines of JSON. The journal of

@@ -16,6 +16,10 @@ const (
 	consumer    = "consumer" // KIP-848
 )
 
+// migration is the story of a group that moves from the classic protocol to the
+// consumer protocol and back.
+const migration = "migration"
+
 // library is a client library with a member program.
 type library struct {
 	name      string
@@ -27,7 +31,7 @@ type library struct {
 // not speak the consumer protocol. The last two have members of all others in one
 // group.
 func libraries() []library {
-	all := []string{eager, cooperative, consumer}
+	all := []string{eager, cooperative, consumer, migration}
 	python := func(library string) func(installed, string) (string, []string) {
 		return func(in installed, _ string) (string, []string) {
 			return in.python, []string{filepath.Join("python", "member.py"), "-library", library}
@@ -56,13 +60,14 @@ type member struct {
 	name     string
 	instance string        // of a static member
 	session  time.Duration // timeout of its session in the classic protocol
+	protocol string
 }
 
 // join starts a member; a member that has been there before comes back.
 func (s *story) join(m *member) {
 	s.t.Helper()
 	path, args := s.library.command(s.in, m.name)
-	args = append(args, "-bootstrap", s.server.address, "-group", s.name, "-topic", s.name, "-protocol", s.protocol,
+	args = append(args, "-bootstrap", s.server.address, "-group", s.name, "-topic", s.name, "-protocol", m.protocol,
 		"-name", m.name, "-session", strconv.FormatInt(m.session.Milliseconds(), 10))
 	if m.instance != "" {
 		args = append(args, "-instance", m.instance)

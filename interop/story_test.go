@@ -61,10 +61,37 @@ func newStory(t *testing.T, in installed, s *server, l library, protocol string)
 func (s *story) tell(restarts int, broker func()) {
 	s.t.Helper()
 	stop := s.watchCommits()
-	a := &member{name: "a", session: longSession}
-	b := &member{name: "b", session: shortSession}
-	c := &member{name: "c", session: longSession, instance: "c"}
-	d := &member{name: "d", session: longSession}
+	tale := s.life
+	if s.protocol == migration {
+		tale = s.move
+	}
+	there := tale(func(members ...*member) {
+		for n := range restarts {
+			s.phase(fmt.Sprintf("broker restart %d", n+1), broker, members...)
+			s.heardNothing(members...)
+		}
+	})
+	s.producer.close()
+	acknowledged := s.producer.acknowledged()
+	s.readUntil("last record", acknowledged)
+	for _, m := range there {
+		s.leave(m)
+	}
+	stop()
+	entries := s.journal.entries()
+	for _, complaint := range judge(entries, acknowledged) {
+		s.t.Error(complaint)
+	}
+	s.t.Log(summary(entries, acknowledged))
+}
+
+// life: members come and go in every way there is. It returns who is left.
+func (s *story) life(restarts func(...*member)) []*member {
+	s.t.Helper()
+	a := &member{name: "a", protocol: s.protocol, session: longSession}
+	b := &member{name: "b", protocol: s.protocol, session: shortSession}
+	c := &member{name: "c", protocol: s.protocol, session: longSession, instance: "c"}
+	d := &member{name: "d", protocol: s.protocol, session: longSession}
 
 	s.phase("one member", func() { s.join(a) }, a)
 	s.setSession(shortSession) // before b joins: what is set counts from the next heartbeat on
@@ -78,21 +105,41 @@ func (s *story) tell(restarts int, broker func()) {
 	}
 	s.phase("a static member comes back", func() { s.comeBack(c) }, a, c)
 	s.heardNothing(a)
-	for n := range restarts {
-		s.phase(fmt.Sprintf("broker restart %d", n+1), broker, a, c)
-		s.heardNothing(a, c)
+	restarts(a, c)
+	return []*member{a, c}
+}
+
+// move: the members of a group change to the consumer protocol, one after the
+// other, and change back. With members of both, it is a group of the consumer protocol.
+func (s *story) move(restarts func(...*member)) []*member {
+	s.t.Helper()
+	classic := cooperative
+	if s.library.name == "confluent-kafka" {
+		classic = eager // its cooperative assignments hold words of their own; such groups cannot move, on Apache Kafka neither
 	}
-	s.producer.close()
-	acknowledged := s.producer.acknowledged()
-	s.readUntil("last record", acknowledged)
-	s.leave(c)
-	s.leave(a)
-	stop()
-	entries := s.journal.entries()
-	for _, complaint := range judge(entries, acknowledged) {
-		s.t.Error(complaint)
+	a := &member{name: "a", protocol: classic, session: longSession}
+	b := &member{name: "b", protocol: classic, session: longSession}
+	c := &member{name: "c", protocol: classic, session: longSession}
+	change := func(m *member, protocol string) func() {
+		return func() {
+			s.leave(m)
+			m.protocol = protocol
+			s.join(m)
+		}
 	}
-	s.t.Log(summary(entries, acknowledged))
+	s.protocol = classic
+	s.phase("one member", func() { s.join(a) }, a)
+	s.phase("scale up", func() { s.join(b); s.join(c) }, a, b, c)
+	s.protocol = consumer
+	s.phase("one member moves", change(b, consumer), a, b, c)
+	restarts(a, b, c)
+	s.phase("another member moves", change(c, consumer), a, b, c)
+	s.phase("the last member moves", change(a, consumer), a, b, c)
+	s.phase("one member moves back", change(a, classic), a, b, c)
+	s.phase("another member moves back", change(b, classic), a, b, c)
+	s.protocol = classic
+	s.phase("the last member moves back", change(c, classic), a, b, c)
+	return []*member{a, b, c}
 }
 
 // phase does something and waits until the group has settled on members, each
@@ -105,10 +152,10 @@ func (s *story) phase(name string, do func(), members ...*member) {
 	done := time.Now()
 	s.settled(members)
 	s.t.Logf("%s: settled and flowing after %v", name, time.Since(done).Round(time.Millisecond))
-	if s.protocol == eager {
-		return
-	}
 	for _, m := range members {
+		if m.protocol == eager {
+			continue
+		}
 		for _, complaint := range disturbed(s.journal.since(s.began, m.name, "revoked", "lost", "left"), s.journal.holds(m.name)) {
 			s.t.Errorf("%s: %s", name, complaint)
 		}

@@ -3,7 +3,7 @@
 //
 // It reads nothing but its flags, commits what it has read after each poll, and
 // prints one line of JSON for each thing that happens to it (joined, assigned,
-// revoked, lost, record, committed, refused, left) before it goes on. SIGTERM
+// revoked, lost, record, committed, refused, failed, left) before it goes on. SIGTERM
 // makes it leave. Its sisters, python/member.py and java/Member.java, print the
 // same lines.
 package main

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"sync"
@@ -66,7 +67,7 @@ func options(f flags) ([]kgo.Opt, error) {
 		}
 	}
 	opts := []kgo.Opt{
-		kgo.SeedBrokers(f.bootstrap), kgo.ClientID(f.name), kgo.ConsumerGroup(f.group), kgo.ConsumeTopics(f.topic),
+		kgo.SeedBrokers(f.bootstrap), kgo.Dialer(dial), kgo.ClientID(f.name), kgo.ConsumerGroup(f.group), kgo.ConsumeTopics(f.topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.SessionTimeout(time.Duration(f.session) * time.Millisecond), kgo.HeartbeatInterval(500 * time.Millisecond),
 		kgo.OnPartitionsAssigned(partitions("assigned")), kgo.OnPartitionsRevoked(partitions("revoked")), kgo.OnPartitionsLost(partitions("lost")),
@@ -85,6 +86,23 @@ func options(f flags) ([]kgo.Opt, error) {
 	return nil, fmt.Errorf("unknown protocol %q", f.protocol)
 }
 
+// dial waits for a broker that is being restarted: this client leaves its group
+// when no broker can be reached for about a second.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var d net.Dialer
+	for began := time.Now(); ; {
+		conn, err := d.DialContext(ctx, network, address)
+		if err == nil || time.Since(began) > 30*time.Second {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 // poll prints what one poll brings and commits it. No rebalance comes between
 // the two.
 func poll(ctx context.Context, cl *kgo.Client) {
@@ -92,6 +110,11 @@ func poll(ctx context.Context, cl *kgo.Client) {
 	fetches := cl.PollFetches(ctx)
 	fetches.EachRecord(func(r *kgo.Record) {
 		say(line{Event: "record", Partition: &r.Partition, Offset: &r.Offset, Value: string(r.Value)})
+	})
+	fetches.EachError(func(_ string, _ int32, err error) {
+		if ctx.Err() == nil {
+			say(line{Event: "failed", Error: err.Error()})
+		}
 	})
 	if fetches.NumRecords() == 0 {
 		return

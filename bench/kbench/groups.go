@@ -108,9 +108,9 @@ func (g *groupLoad) run(ctx context.Context, t *Target) (Metrics, error) {
 			return nil, err
 		}
 		members.Go(func() { live(ctx, b, y, topic, int32(i%g.members), g.beat, every) })
-		// A join waits for the other members' heartbeats and holds up its connection;
-		// so nobody else may be joining on it.
-		if n := i + 1; n%len(conns) == 0 || n == g.groups*g.members {
+		// A classic join waits for the other members' heartbeats and holds up its
+		// connection; so nobody else may be joining on it.
+		if n := i + 1; g.protocol == "classic" && n%len(conns) == 0 || n == g.groups*g.members {
 			if err := g.settle(ctx, y, int64(n)); err != nil {
 				return nil, err
 			}

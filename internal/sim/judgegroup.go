@@ -4,6 +4,7 @@ func (e Delivered) apply(l *Ledger) {
 	l.count(e.Group).Delivered++
 	g := l.group(e.Group, e.Partition)
 	if _, reads := l.readers[readerOf{e.Reader, e.Partition}]; !reads {
+		l.count(e.Group).Started++
 		l.checkFloor(e.Group, e.Partition, e.Offset, e.Floor, "a member was started at")
 	}
 	Read{e.Reader, e.Partition, e.Offset, e.Record}.apply(l)

@@ -105,7 +105,8 @@ type GroupCount struct {
 	Unanswered int // commits that were given up
 	Refused    int // commits that were answered to come from no member, or from an older generation or epoch
 	Seen       int // committed offsets that the broker told
-	Owned      int // partitions that were given to a member
+	Owned      int // partitions that were given to a member, where epochs are judged
+	Started    int // how often a member began where its group stood
 	Delivered  int // records
 }
 

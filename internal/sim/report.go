@@ -71,12 +71,13 @@ func Percentile(all []time.Duration, p int) time.Duration {
 }
 
 func (c GroupCount) plus(d GroupCount) GroupCount {
-	return GroupCount{c.Commits + d.Commits, c.Unanswered + d.Unanswered, c.Refused + d.Refused, c.Seen + d.Seen, c.Owned + d.Owned, c.Delivered + d.Delivered}
+	return GroupCount{c.Commits + d.Commits, c.Unanswered + d.Unanswered, c.Refused + d.Refused, c.Seen + d.Seen,
+		c.Owned + d.Owned, c.Started + d.Started, c.Delivered + d.Delivered}
 }
 
 func (c GroupCount) String() string {
-	return fmt.Sprintf("%d commits (and %d refused, %d without an answer), %d offsets seen, %d partitions given, %d records delivered",
-		c.Commits, c.Refused, c.Unanswered, c.Seen, c.Owned, c.Delivered)
+	return fmt.Sprintf("%d commits (and %d refused, %d without an answer), %d offsets seen, %d owners, %d starts, %d records delivered",
+		c.Commits, c.Refused, c.Unanswered, c.Seen, c.Owned, c.Started, c.Delivered)
 }
 
 // Table prints reports, one a line.

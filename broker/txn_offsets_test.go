@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -262,4 +263,68 @@ func TestDescribeProducers(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
+}
+
+// TestTxnOffsetsAreCompacted: of many commits in transactions, committed, aborted and one
+// that is open, the cleaner leaves what counts, and the next lives of the broker read it.
+func TestTxnOffsetsAreCompacted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("commits 24 MiB")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := brokertest.Start(t, brokertest.WithSettings(map[string]string{"offsets.topic.num.partitions": "1"}))
+		const partitions, commits = 50, 120
+		createTopic(t, b, "log", partitions)
+		groupConn(t, b)
+		x := beginner(t, b, "x")
+		pendAll := func(at int64) {
+			t.Helper()
+			req := x.pendRequest(5, "g", "log", at)
+			one := req.Topics[0].Partitions[0]
+			one.Metadata = kmsg.StringPtr(strings.Repeat("m", 4000))
+			req.Topics[0].Partitions = nil
+			for p := range int32(partitions) {
+				one.Partition = p
+				req.Topics[0].Partitions = append(req.Topics[0].Partitions, one)
+			}
+			wantCode(t, "TxnOffsetCommit", pended(ask[*kmsg.TxnOffsetCommitResponse](x.rawConn, req)), nil)
+		}
+		last := int64(-1)
+		for i := range int64(commits) {
+			pendAll(i)
+			wantCode(t, "EndTxn", x.end(endV2, i%3 > 0), nil)
+			if i%3 > 0 {
+				last = i
+			}
+		}
+		y := beginner(t, b, "y")
+		wantCode(t, "AddOffsetsToTxn", y.addOffsets("h"), nil)
+		wantCode(t, "TxnOffsetCommit", y.pend(4, "h", "log", 77), nil)
+		for i := range int64(20) { // behind the open one nothing can be compacted
+			pendAll(1000 + i)
+			wantCode(t, "EndTxn", x.end(endV2, false), nil)
+		}
+		time.Sleep(30 * time.Second)
+		if removed := metric(t, b, "weir_compaction_removed_bytes_total"); removed < 14<<20 {
+			t.Errorf("%.0f bytes were removed", removed)
+		}
+		check := func(when string, open bool) {
+			t.Helper()
+			c := dial(t, b)
+			wantOffset(t, c, "g", "log", last)
+			if open {
+				wantUnstable(t, c, when, "h", "log", -1)
+			}
+		}
+		check("after a while", true)
+		b.Kill()
+		check("after a kill", true)
+		b.Crash(1)
+		check("after a power cut", true)
+		y.rawConn = dial(t, b)
+		wantCode(t, "EndTxn", y.end(endV1, true), nil)
+		b.Restart()
+		check("at the end", false)
+		wantOffset(t, dial(t, b), "h", "log", 77)
+	})
 }

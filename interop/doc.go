@@ -19,7 +19,8 @@
 //	Java              yes     yes           yes                  yes
 //	all in one group          yes           yes
 //
-// The stories of franz-go run on Apache Kafka, too, to prove the story itself.
+// Those of franz-go, and Java's of the consumer protocol, run on Apache Kafka, too,
+// to prove the story itself.
 //
 // A member is a process of its own (package member, python/member.py,
 // java/Member.java) that prints what happens to it as lines of JSON. The journal of

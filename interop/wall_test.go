@@ -29,7 +29,7 @@ func TestWall(t *testing.T) {
 	t.Run("group tools", func(t *testing.T) { groupTools(t, in, address) })
 	t.Run("group clients", func(t *testing.T) { groupClients(t, in, address) })
 	// Without the restarts: it takes longer to start on a loaded machine than members wait.
-	t.Run("group stories", func(t *testing.T) { stories(t, in, kafka, libraries()[:1]) })
+	t.Run("group stories", func(t *testing.T) { stories(t, in, kafka, onKafka()) })
 }
 
 // TestCommands is the other side of it: the same commands on weir's broker.

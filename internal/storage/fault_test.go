@@ -136,13 +136,14 @@ func TestRule9FullDisk(t *testing.T) {
 				if mode == OS {
 					second = q.active().log.name
 				}
+				refused := strings.Repeat("refused", leastBlock/7) // goes to a new block
 				for _, single := range []bool{true, false} {
 					fs.Add(vfs.Rule{Op: vfs.OpWrite, Path: second, Err: syscall.ENOSPC, Short: short},
 						vfs.Rule{Op: vfs.OpPreallocate, Path: second, Err: syscall.ENOSPC, Short: short})
 					s.space.low.Store(false)
-					as := []Append{{Partition: s.Partition(ordersID, map[Durability]int32{Sync: 0, OS: 1}[mode]), Batches: text(3, "refused")}}
+					as := []Append{{Partition: s.Partition(ordersID, map[Durability]int32{Sync: 0, OS: 1}[mode]), Batches: text(3, refused)}}
 					if !single {
-						as = []Append{{Partition: p, Batches: text(3, "refused")}, {Partition: q, Batches: text(3, "refused")}}
+						as = []Append{{Partition: p, Batches: text(3, refused)}, {Partition: q, Batches: text(3, refused)}}
 					}
 					if _, err := s.Commit(context.Background(), as); !errors.Is(err, ErrNoSpace) || errors.Is(err, ErrStorage) {
 						t.Fatalf("Commit on a full disk: %v", err)
@@ -173,6 +174,35 @@ func TestRule9FullDisk(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestCommitWithinABlockAsksForNoRoom: on a full disk, what fits into the last block of
+// each log is committed, and the first commit that does not is refused. So no write behind
+// a frame can find the disk full.
+func TestCommitWithinABlockAsksForNoRoom(t *testing.T) {
+	fs := vfs.Inject(vfs.NewMem())
+	cfg := smallConfig(fs)
+	cfg.Durability = OS
+	s := mustOpen(t, cfg, orders)
+	defer mustClose(t, s)
+	p, q := s.Partition(ordersID, 0), s.Partition(ordersID, 1)
+	put(t, s, p, text(1, "before"))
+	put(t, s, q, text(1, "before"))
+	fs.Add(vfs.Rule{Op: vfs.OpPreallocate, Path: q.active().log.name, Err: syscall.ENOSPC})
+	for q.active().size.Load() < 2*leastBlock {
+		s.space.low.Store(false)
+		size := q.active().size.Load()
+		as := []Append{{Partition: p, Batches: text(1, "x")}, {Partition: q, Batches: text(1, "x")}}
+		_, err := s.Commit(t.Context(), as)
+		fits := size%leastBlock != 0 && size%leastBlock+int64(len(as[1].Batches)) <= leastBlock
+		if fits && err != nil || !fits && !errors.Is(err, ErrNoSpace) {
+			t.Fatalf("%d bytes behind %d: %v", len(as[1].Batches), size, err)
+		}
+		if !fits {
+			return
+		}
+	}
+	t.Error("nothing was refused")
 }
 
 // TestRule9OwnRecordsGoOn: while the disk is almost full, the broker's own

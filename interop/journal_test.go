@@ -151,7 +151,7 @@ func (j *journal) until(t *testing.T, what string, ok func() bool) {
 		select {
 		case <-grown:
 		case <-deadline:
-			t.Fatalf("no %s within %v\n%s", what, patience, j)
+			t.Fatalf("no %s within %v", what, patience)
 		}
 	}
 }

@@ -92,6 +92,6 @@ func (s *story) leave(m *member) {
 	began := time.Now()
 	m.terminate()
 	if len(s.journal.since(began, m.name, "left")) == 0 {
-		s.t.Fatalf("%s did not leave; it printed:\n%s\n%s", m.process.name, m.output(), s.journal)
+		s.t.Fatalf("%s did not leave; it printed:\n%s", m.process.name, m.output())
 	}
 }

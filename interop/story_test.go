@@ -49,6 +49,11 @@ type story struct {
 func newStory(t *testing.T, in installed, s *server, l library, protocol string) *story {
 	t.Helper()
 	st := &story{t: t, in: in, library: l, protocol: protocol, server: s, name: l.name + "-" + protocol, journal: newJournal()}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("what happened:\n%s", st.journal)
+		}
+	})
 	st.admin = kadm.NewClient(client(t, s.address))
 	createTopic(t, s.address, st.name, partitions)
 	st.setSession(longSession)
@@ -88,7 +93,7 @@ func (s *story) tell(restarts int, broker func()) {
 // life: members come and go in every way there is. It returns who is left.
 func (s *story) life(restarts func(...*member)) []*member {
 	s.t.Helper()
-	a := &member{name: "a", protocol: s.protocol, session: longSession}
+	a := &member{name: "a", protocol: s.protocol, session: longSession, instance: "a"}
 	b := &member{name: "b", protocol: s.protocol, session: shortSession}
 	c := &member{name: "c", protocol: s.protocol, session: longSession, instance: "c"}
 	d := &member{name: "d", protocol: s.protocol, session: longSession}
@@ -98,15 +103,13 @@ func (s *story) life(restarts func(...*member)) []*member {
 	s.phase("scale up", func() { s.join(b); s.join(c) }, a, b, c)
 	s.phase("kill -9 one", func() { s.crash(b) }, a, c)
 	s.setSession(longSession)
+	s.returns("the leader, a static member, comes back", a, c)
 	s.phase("one more", func() { s.join(d) }, a, c, d)
 	s.phase("scale down", func() { s.leave(d) }, a, c)
 	if took := s.tookOver("d"); took > longSession/2 {
 		s.t.Errorf("the partitions of a member that left were taken over after %v", took)
 	}
-	if !s.library.keepsPlace || s.protocol != consumer {
-		s.phase("a static member comes back", func() { s.comeBack(c) }, a, c)
-		s.heardNothing(a)
-	}
+	s.returns("a static member comes back", c, a)
 	restarts(a, c)
 	return []*member{a, c}
 }
@@ -169,9 +172,19 @@ func (s *story) heardNothing(members ...*member) {
 	s.t.Helper()
 	for _, m := range members {
 		if heard := s.journal.since(s.began, m.name, "assigned", "revoked", "lost"); len(heard) > 0 {
-			s.t.Errorf("%s heard of a rebalance: %v\n%s", m.name, heard, s.journal)
+			s.t.Errorf("%s heard of a rebalance: %v", m.name, heard)
 		}
 	}
+}
+
+// returns is a phase in which a static member comes back, unheard by another.
+func (s *story) returns(name string, m, other *member) {
+	s.t.Helper()
+	if s.library.keepsPlace && s.protocol == consumer {
+		return
+	}
+	s.phase(name, func() { s.comeBack(m) }, m, other)
+	s.heardNothing(other)
 }
 
 // comeBack starts the next process of a static member. In the classic protocol
@@ -245,7 +258,7 @@ func (s *story) described(members []*member) {
 		}
 		select {
 		case <-ctx.Done():
-			s.t.Fatalf("the broker describes the group as %s with %v (error %v), its members say %v\n%s", state, got, err, want, s.journal)
+			s.t.Fatalf("the broker describes the group as %s with %v (error %v), its members say %v", state, got, err, want)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -7,7 +7,7 @@
 // returns its exit code; the caller owns signals and passes them as the
 // cancellation of a context.
 //
-// The client commands (topic, produce, consume, group) speak only the Kafka
+// The client commands (topic, produce, consume, group, txn) speak only the Kafka
 // protocol and work against any Kafka-compatible broker; of these, group timeline
 // alone asks the admin address of weir's own. Only serve (and the
 // demonstration) opens the embedded broker; it is the place where the two sides

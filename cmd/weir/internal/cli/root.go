@@ -28,6 +28,7 @@ func (a *app) root() *cobra.Command {
 		a.produceCommand(),
 		a.consumeCommand(),
 		a.groupCommand(),
+		a.txnCommand(),
 		a.backupCommand(),
 		a.restoreCommand(),
 		a.fsckCommand(),

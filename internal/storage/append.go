@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/journal"
+	"github.com/weirstream/weir/internal/vfs"
 )
 
 // staged is an append between its check and its end.
@@ -234,10 +235,20 @@ func (p *Partition) write() error {
 	return g.seg.log.writeAt(g.batches, g.pos)
 }
 
-// leastBlock is the least that a file system gives to a file at once. Few have so
-// small ones, but to ask them is not worth it: a marker fits into what is left of 512
-// bytes six times out of seven.
-const leastBlock = 512
+// Blocks of a file system. What it tells of itself is believed between these: some name
+// the size that they like to read at once, which is larger.
+const (
+	leastBlock = 512
+	mostBlock  = 4096
+)
+
+func blockOf(fs vfs.FS, dir string) int64 {
+	u, err := fs.Usage(dir)
+	if err != nil || u.Block < leastBlock || u.Block&(u.Block-1) != 0 {
+		return leastBlock
+	}
+	return min(u.Block, mostBlock)
+}
 
 // reserve makes sure that the staged bytes will find room. They have it if the byte
 // before them is in the same block; nothing is asked of the file system then, which
@@ -247,7 +258,8 @@ func (p *Partition) reserve() error {
 		return err
 	}
 	g := &p.staged
-	if last := g.pos + int64(len(g.batches)) - 1; g.pos%leastBlock != 0 && g.pos/leastBlock == last/leastBlock {
+	block := p.store.block
+	if last := g.pos + int64(len(g.batches)) - 1; g.pos%block != 0 && g.pos/block == last/block {
 		return nil
 	}
 	f, err := g.seg.log.acquire()

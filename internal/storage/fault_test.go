@@ -125,7 +125,7 @@ func TestRule9FullDisk(t *testing.T) {
 			t.Run(fmt.Sprint(mode, short), func(t *testing.T) {
 				mem := vfs.NewMem()
 				fs := vfs.Inject(mem)
-				cfg := smallConfig(fs)
+				cfg := smallConfig(blocks{FS: fs, bytes: leastBlock})
 				cfg.Durability = mode
 				s := mustOpen(t, cfg, orders)
 				p, q := s.Partition(ordersID, 0), s.Partition(ordersID, 1)
@@ -181,7 +181,7 @@ func TestRule9FullDisk(t *testing.T) {
 // a frame can find the disk full.
 func TestCommitWithinABlockAsksForNoRoom(t *testing.T) {
 	fs := vfs.Inject(vfs.NewMem())
-	cfg := smallConfig(fs)
+	cfg := smallConfig(blocks{FS: fs, bytes: leastBlock})
 	cfg.Durability = OS
 	s := mustOpen(t, cfg, orders)
 	defer mustClose(t, s)
@@ -189,12 +189,13 @@ func TestCommitWithinABlockAsksForNoRoom(t *testing.T) {
 	put(t, s, p, text(1, "before"))
 	put(t, s, q, text(1, "before"))
 	fs.Add(vfs.Rule{Op: vfs.OpPreallocate, Path: q.active().log.name, Err: syscall.ENOSPC})
-	for q.active().size.Load() < 2*leastBlock {
+	const block = leastBlock
+	for q.active().size.Load() < 2*block {
 		s.space.low.Store(false)
 		size := q.active().size.Load()
 		as := []Append{{Partition: p, Batches: text(1, "x")}, {Partition: q, Batches: text(1, "x")}}
 		_, err := s.Commit(t.Context(), as)
-		fits := size%leastBlock != 0 && size%leastBlock+int64(len(as[1].Batches)) <= leastBlock
+		fits := size%block != 0 && size%block+int64(len(as[1].Batches)) <= block
 		if fits && err != nil || !fits && !errors.Is(err, ErrNoSpace) {
 			t.Fatalf("%d bytes behind %d: %v", len(as[1].Batches), size, err)
 		}
@@ -203,6 +204,33 @@ func TestCommitWithinABlockAsksForNoRoom(t *testing.T) {
 		}
 	}
 	t.Error("nothing was refused")
+}
+
+// blocks is a file system that says how large its blocks are.
+type blocks struct {
+	vfs.FS
+	bytes int64
+	err   error
+}
+
+func (b blocks) Usage(name string) (u vfs.Usage, err error) {
+	if b.FS != nil {
+		u, err = b.FS.Usage(name)
+	}
+	u.Block = b.bytes
+	return u, errors.Join(err, b.err)
+}
+
+// TestBlockIsNotOverestimated: whatever a file system says.
+func TestBlockIsNotOverestimated(t *testing.T) {
+	for bytes, want := range map[int64]int64{0: 512, 256: 512, 512: 512, 1024: 1024, 3000: 512, 4096: 4096, 128 << 10: 4096, -1: 512} {
+		if got := blockOf(blocks{bytes: bytes}, "data"); got != want {
+			t.Errorf("blocks of %d: taken for %d, want %d", bytes, got, want)
+		}
+	}
+	if got := blockOf(blocks{bytes: 4096, err: syscall.EIO}, "data"); got != 512 {
+		t.Errorf("a file system that does not tell: %d", got)
+	}
 }
 
 // TestRule9OwnRecordsGoOn: while the disk is almost full, the broker's own

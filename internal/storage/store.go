@@ -22,6 +22,7 @@ type Store struct {
 	files *fileSet
 	j     *journal.Journal
 	epoch int32 // leader epoch of this life
+	block int64 // bytes of a block of the file system
 	space *ballast
 
 	topics    atomic.Pointer[map[TopicID]*topic] // never changed in place
@@ -82,7 +83,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory %s: %w", cfg.Dir, err)
 	}
-	s.lock = lock
+	s.lock, s.block = lock, blockOf(cfg.FS, cfg.Dir)
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.abandon())
 	}

@@ -293,7 +293,7 @@ func testSync(t *testing.T, f vfs.FS, at func(string) string) {
 func testUsage(t *testing.T, f vfs.FS, at func(string) string) {
 	u, err := f.Usage(at("."))
 	must(t, err)
-	if u.Total <= 0 || u.Free < 0 || u.Free > u.Total {
+	if u.Total <= 0 || u.Free < 0 || u.Free > u.Total || u.Block < 0 || u.Block > u.Total {
 		t.Fatalf("usage %+v", u)
 	}
 	_, err = f.Usage(at("missing"))

@@ -261,5 +261,5 @@ func (m *Mem) Usage(name string) (Usage, error) {
 	if _, err := m.find(name); err != nil {
 		return Usage{}, pathError("statfs", name, err)
 	}
-	return Usage{Total: m.capacity, Free: max(0, m.capacity-m.used)}, nil
+	return Usage{Total: m.capacity, Free: max(0, m.capacity-m.used), Block: pageSize}, nil
 }

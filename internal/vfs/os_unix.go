@@ -41,7 +41,7 @@ func usage(name string) (Usage, error) {
 		return Usage{}, err
 	}
 	size := int64(s.Bsize)
-	return Usage{Total: int64(s.Blocks) * size, Free: int64(s.Bavail) * size}, nil
+	return Usage{Total: int64(s.Blocks) * size, Free: int64(s.Bavail) * size, Block: size}, nil
 }
 
 // control runs fn on the descriptor while keeping the file open, and again

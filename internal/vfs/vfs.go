@@ -70,4 +70,7 @@ type Info struct {
 type Usage struct {
 	Total int64
 	Free  int64 // available to this user
+	// Block is what a file is given at once: a byte has room where another of its block
+	// is. 0: not known.
+	Block int64
 }

@@ -92,6 +92,7 @@ func judge(t *testing.T, r *Report) {
 
 // TestSmoke: five seconds of kills, in each go test.
 func TestSmoke(t *testing.T) {
+	t.Parallel()
 	seed := theSeed()
 	t.Logf("replay with: go test ./internal/sim -run TestSmoke -faults.seed=%d", seed)
 	r := newRun(t, "smoke", seed, Sync, smallCommand("sync"))

@@ -87,6 +87,9 @@ func NewLoad(ctx context.Context, cfg LoadConfig) (*Load, error) {
 			l.grouped = made.ID
 		}
 	}
+	if err := l.beginGroups(ctx, kadm.NewClient(admin)); err != nil {
+		return nil, err
+	}
 	return l, l.start(ctx)
 }
 

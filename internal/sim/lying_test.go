@@ -207,6 +207,7 @@ func spares(s *shim, req kmsg.Request, _ exchange) (kmsg.Response, error) {
 // TestLyingBroker: a load on a broker that lies is found out, and one on a broker
 // that does not is not.
 func TestLyingBroker(t *testing.T) {
+	t.Parallel()
 	for _, c := range []liar{
 		{name: "honest"}, // with groups of all protocols
 		{name: "drops", lie: drops, want: []Kind{LostWrite}},

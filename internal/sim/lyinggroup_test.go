@@ -123,6 +123,7 @@ func tells(other func(offset int64) int64) lie {
 // TestLyingCoordinator: what a broker lies about groups is found out, whatever protocol
 // they speak.
 func TestLyingCoordinator(t *testing.T) {
+	t.Parallel()
 	for _, p := range []Protocol{Eager, Cooperative, Consumer} {
 		t.Run(string(p), func(t *testing.T) {
 			share := shares

@@ -73,7 +73,7 @@ func (m *session) run(ctx context.Context, life time.Duration) {
 		return
 	}
 	dies := m.random.IntN(4) == 0
-	m.standsAt = m.random.IntN(30) - 20
+	m.standsAt = m.random.IntN(20) - 10
 	over := time.NewTimer(life)
 	defer over.Stop()
 	for ended := false; !ended; {
@@ -117,7 +117,7 @@ func (m *session) standStill(ctx context.Context) {
 		return
 	}
 	m.line.hold()
-	pause(ctx, sessionTimeout*3/2)
+	pause(ctx, sessionTimeout*3/2+time.Duration(m.random.Int64N(int64(2*sessionTimeout))))
 	m.line.release()
 }
 

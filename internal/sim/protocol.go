@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -62,3 +64,22 @@ func (p Protocol) options(topic string, number int) []kgo.Opt {
 // static says whether the member with this number keeps its instance id from life
 // to life.
 func (p Protocol) static(number int) bool { return p != Eager && number == 0 }
+
+// beginGroups commits for each group where it begins. A group without offsets is
+// deleted when it is empty, as in Apache Kafka, and the next member of its name begins
+// in epoch 1 again; one with offsets keeps its epochs, which are judged.
+func (l *Load) beginGroups(ctx context.Context, admin *kadm.Client) error {
+	if l.cfg.Members == 0 {
+		return nil
+	}
+	var zero kadm.Offsets
+	for i := range l.cfg.Partitions {
+		zero.Add(kadm.Offset{Topic: l.topics[0], Partition: int32(i), LeaderEpoch: -1})
+	}
+	for _, p := range l.cfg.Protocols {
+		if err := admin.CommitAllOffsets(ctx, p.group(), zero); err != nil {
+			return fmt.Errorf("commit where %s begins: %w", p.group(), err)
+		}
+	}
+	return nil
+}

@@ -20,6 +20,7 @@ var virtualRuns = flag.Int("faults.virtual", 8, "runs on virtual time, of some 9
 
 // TestVirtual: a run with groups of all protocols on virtual time, in each go test.
 func TestVirtual(t *testing.T) {
+	t.Parallel()
 	r := &Report{Name: "virtual time"}
 	virtualRun(t, r, theSeed())
 	judge(t, r)

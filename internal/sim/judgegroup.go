@@ -42,9 +42,12 @@ func (e Committed) apply(l *Ledger) {
 // has been given it in a later epoch, was taken for dead: its commits are refused.
 func (l *Ledger) checkOwner(e Committed) {
 	tops := l.tops[groupOf{e.Group, e.Partition}]
+	if l.forgetful() {
+		return // see own
+	}
 	for i := len(tops) - 1; i >= 0 && tops[i].epoch > e.Epoch; i-- {
 		t := tops[i]
-		if t.clock <= e.Sent && t.member != e.Member && (!l.forgetful() || t.incarnation == e.Incarnation) {
+		if t.clock <= e.Sent && t.member != e.Member {
 			l.findings.add(ZombieCommit, "group %s, %v: %d of %s, owner in epoch %d, was accepted; %s was given it in epoch %d before",
 				e.Group, e.Partition, e.Offset, e.Member, e.Epoch, t.member, t.epoch)
 			return
@@ -91,23 +94,23 @@ func (e Owned) apply(l *Ledger) {
 	}
 	// It has had the partition in all epochs since it was told last.
 	for epoch := last + 1; epoch <= e.Epoch; epoch++ {
-		l.own(ownership{of, epoch}, owner{e.Member, e.Incarnation})
+		l.own(ownership{of, epoch}, e.Member)
 	}
 	l.holdings[k] = max(last, e.Epoch)
 	tops := l.tops[of]
 	if len(tops) == 0 || tops[len(tops)-1].epoch < e.Epoch {
-		l.tops[of] = append(tops, top{owner{e.Member, e.Incarnation}, e.Epoch, l.clock})
+		l.tops[of] = append(tops, top{e.Member, e.Epoch, l.clock})
 	}
 }
 
-func (l *Ledger) own(k ownership, by owner) {
+// own: an epoch that was answered is durable in sync mode. In os mode a power cut may
+// take it, or the group, and its number is used again.
+func (l *Ledger) own(k ownership, member string) {
 	old, owned := l.owners[k]
-	// An epoch that was answered is durable in sync mode. In os mode a power cut
-	// may take it, and the next life of the broker uses its number again.
-	if owned && old.member != by.member && (!l.forgetful() || old.incarnation == by.incarnation) {
-		l.findings.add(DoubleOwner, "group %s, %v in epoch %d: %s and %s", k.group, k.partition, k.epoch, old.member, by.member)
+	if owned && old != member && !l.forgetful() {
+		l.findings.add(DoubleOwner, "group %s, %v in epoch %d: %s and %s", k.group, k.partition, k.epoch, old, member)
 	}
-	l.owners[k] = by
+	l.owners[k] = member
 }
 
 func (e LetGo) apply(l *Ledger) {

@@ -20,7 +20,7 @@ type Ledger struct {
 	deleted    map[string]bool
 	readers    map[readerOf]int64 // next offset
 	groups     map[groupOf]*groupOffsets
-	owners     map[ownership]owner
+	owners     map[ownership]string
 	holdings   map[holder]int32 // who has what, and the last epoch that this is known of
 	tops       map[groupOf][]top
 	counts     map[string]*GroupCount
@@ -82,11 +82,6 @@ type ownership struct {
 	epoch int32
 }
 
-type owner struct {
-	member      string
-	incarnation int
-}
-
 type holder struct {
 	groupOf
 	member string
@@ -94,9 +89,9 @@ type holder struct {
 
 // top is a claim on a partition in a higher epoch than all claims before it.
 type top struct {
-	owner
-	epoch int32
-	clock int // when it was made
+	member string
+	epoch  int32
+	clock  int // when it was made
 }
 
 // GroupCount is how much of a group was judged.
@@ -116,7 +111,7 @@ func NewLedger(d Durability) *Ledger {
 		durability: d,
 		writers:    map[int32]Writes{}, fates: map[Record]*fate{}, partitions: map[Partition]*partition{},
 		deleted: map[string]bool{}, readers: map[readerOf]int64{}, groups: map[groupOf]*groupOffsets{},
-		owners: map[ownership]owner{}, holdings: map[holder]int32{}, tops: map[groupOf][]top{},
+		owners: map[ownership]string{}, holdings: map[holder]int32{}, tops: map[groupOf][]top{},
 		counts: map[string]*GroupCount{},
 	}
 }

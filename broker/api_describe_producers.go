@@ -36,9 +36,12 @@ func (b *Broker) describeProducers(c *call, req *kmsg.DescribeProducersRequest) 
 			if t != nil {
 				log = t.partition(number)
 			}
-			if log == nil {
+			switch {
+			case t == nil:
+				rp.ErrorCode, rp.ErrorMessage = kerr.UnknownTopicOrPartition.Code, kmsg.StringPtr(kerr.UnknownTopicOrPartition.Description)
+			case log == nil:
 				rp.ErrorCode = kerr.UnknownTopicOrPartition.Code
-			} else {
+			default:
 				rp.ActiveProducers = activeProducers(log)
 				lsn = max(lsn, log.LastLSN()) // producers may have appended what is not durable yet
 			}

@@ -219,7 +219,8 @@ func (f *fetch) appendRecordsHead(buf []byte, p *fetchPartition) []byte {
 	return appendInt32(buf, int32(p.extent.Len()))
 }
 
-// appendAborted appends the aborted transactions: null for read_uncommitted.
+// appendAborted appends the aborted transactions: null for read_uncommitted, and as in
+// Kafka with an error.
 func (f *fetch) appendAborted(buf []byte, p *fetchPartition) []byte {
 	buf = f.appendAbortedLen(buf, p)
 	for _, t := range p.aborted {
@@ -232,7 +233,7 @@ func (f *fetch) appendAborted(buf []byte, p *fetchPartition) []byte {
 
 func (f *fetch) appendAbortedLen(buf []byte, p *fetchPartition) []byte {
 	switch {
-	case f.committed:
+	case f.committed && p.code == 0:
 		return appendArrayLen(buf, f.flexible, len(p.aborted))
 	case f.flexible:
 		return append(buf, 0)

@@ -112,7 +112,7 @@ func TestFetchReadCommitted(t *testing.T) {
 	check(3, 1, "code 0, high 7, stable 3:, aborted") // nothing yet, and no error
 	check(5, 1, "code 0, high 7, stable 3:, aborted")
 	check(7, 1, "code 0, high 7, stable 3:, aborted")
-	check(8, 1, "code 1, high -1, stable -1:, aborted")
+	check(8, 1, "code 1, high -1, stable -1:, aborted null")
 	mustCommit(t, b, log, ending(2, true))
 	check(0, 1, "code 0, high 8, stable 6: 0 1 3 4 5, aborted 1@1")
 	check(4, 1, "code 0, high 8, stable 6: 4 5, aborted 1@1") // the marker itself

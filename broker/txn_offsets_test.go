@@ -246,7 +246,11 @@ func TestDescribeProducers(t *testing.T) {
 	var got []string
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
-			got = append(got, fmt.Sprintf("%s-%d: %d", t.Topic, p.Partition, p.ErrorCode))
+			said := ""
+			if p.ErrorMessage != nil {
+				said = " " + *p.ErrorMessage
+			}
+			got = append(got, fmt.Sprintf("%s-%d: %d%s", t.Topic, p.Partition, p.ErrorCode, said))
 			for _, w := range p.ActiveProducers {
 				seen := time.Since(time.UnixMilli(w.LastTimestamp)) < time.Minute
 				got = append(got, fmt.Sprintf("producer %d epoch %d sequence %d seen %v coordinator %v transaction %d",
@@ -258,7 +262,7 @@ func TestDescribeProducers(t *testing.T) {
 		"out-0: 0",
 		fmt.Sprintf("producer %d epoch 0 sequence 1 seen true coordinator false transaction 0", x.pid),
 		fmt.Sprintf("producer %d epoch 1 sequence -1 seen true coordinator true transaction -1", first),
-		"out-1: 0", "out-9: 3", "absent-0: 3",
+		"out-1: 0", "out-9: 3", "absent-0: 3 This server does not host this topic-partition.",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -274,7 +274,7 @@ func TestAlterWhileProducing(t *testing.T) {
 		p := dial(t, b)
 		wait.Go(func() {
 			for range 100 {
-				if code := produced(ask[*kmsg.ProduceResponse](p, produceRequest(9, 1, "t", 0, records(1)))).ErrorCode; code != 0 {
+				if code := produced(ask[*kmsg.ProduceResponse](p, produceRequest(9, -1, "t", 0, records(1)))).ErrorCode; code != 0 {
 					t.Errorf("produce: %v", kerr.ErrorForCode(code))
 				}
 			}

@@ -308,7 +308,7 @@ func (m *metadata) create(ctx context.Context, name string, partitions int32, co
 		return nil, m.lsn(), err
 	}
 	r := meta.TopicRecord{Name: name, ID: m.newID(), Partitions: partitions, Configs: configs}
-	spec, err := m.spec(&meta.Topic{Name: name, ID: r.ID, Partitions: partitions, Configs: configs})
+	spec, err := m.spec(&meta.Topic{Name: name, ID: r.ID, Partitions: partitions, Configs: configs, Internal: meta.IsInternal(name)})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -49,5 +49,5 @@ func (h *transactions) offsetsPartition(c *call, groupID string) (txn.Partition,
 		return txn.Partition{}, 0, err
 	}
 	t := h.cfg.topics.image().Topic(meta.OffsetsTopic)
-	return txn.Partition{Topic: t.Name, ID: t.ID, Number: groupPartition(groupID, t.Partitions)}, lsn, nil
+	return txn.Partition{Topic: t.Name, ID: t.ID, Number: partitionOf(groupID, t.Partitions)}, lsn, nil
 }

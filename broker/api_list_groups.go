@@ -22,10 +22,7 @@ import (
 func (h *coordinator) listGroups(c *call, req *kmsg.ListGroupsRequest) {
 	resp := kmsg.NewPtrListGroupsResponse()
 	resp.Version = c.version
-	var shards []*shard
-	if p := h.shards.Load(); p != nil {
-		shards = *p
-	}
+	shards := h.all()
 	lists := make([][]kmsg.ListGroupsResponseGroup, len(shards))
 	codes := make([]int16, len(shards))
 	all := newGather(len(shards), func(lsn storage.LSN) {

@@ -68,7 +68,7 @@ func (h *transactions) groupsPlace(image *meta.Image, groupID string) (txnPartit
 	if t == nil || h.cfg.groups.shardOf(groupID) == nil {
 		return txnPartition{}, false
 	}
-	return txnPartition{t.ID, groupPartition(groupID, t.Partitions)}, true
+	return txnPartition{t.ID, partitionOf(groupID, t.Partitions)}, true
 }
 
 // joinOffsets takes the group's partition into the transaction, which v5 wants done, or

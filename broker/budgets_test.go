@@ -336,8 +336,8 @@ func (c *lateContext) Err() error {
 // TestSendAfterTheLastLook: a task that came into the mailbox when the shard had
 // looked for the last time is failed by its sender.
 func TestSendAfterTheLastLook(t *testing.T) {
-	c := &coordinator{ctx: &lateContext{Context: context.Background()}}
-	s := &shard{coord: c, mailbox: make(chan task, 1)}
+	s := &shard{}
+	s.loop = newLoop(loopConfig{ctx: &lateContext{Context: context.Background()}}, s)
 	failed := make(chan int16, 1)
 	s.send(t.Context(), task{fail: func(code int16) { failed <- code }})
 	if len(failed) != 1 || <-failed != kerr.NotCoordinator.Code {

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf16"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -25,25 +24,15 @@ import (
 //	handler ──task──▶ mailbox of shard hash(group) ──▶ core ──records──▶ log
 //	                                                    └──answers, with the LSN──▶ call.reply
 //
-// A shard takes what is waiting in its mailbox, steps the core for each, and
-// appends all records as one batch in one frame. Each answer carries the shard's
-// newest LSN, so that nobody hears of state that a power cut could take back.
-//
-// The shards start when __consumer_offsets is found at start, or made by the
-// first FindCoordinator; until then there is no coordinator, as in Kafka. close
-// ends them and waits.
+// The rest of the shell, which all coordinators have, is loop and shardSet.
 type coordinator struct {
-	cfg      coordinatorConfig
-	core     group.Config // what each shard's core is made with
-	groups   atomic.Int64 // of all shards, against weir.max.groups
-	memory   atomic.Int64 // of what the members in all shards have sent
-	batch    int          // bytes of records after which a shard appends them
-	shards   atomic.Pointer[[]*shard]
-	ctx      context.Context // ends with close
-	cancel   context.CancelFunc
-	starting chan struct{} // holds one token: taken by who starts the shards
-	wait     sync.WaitGroup
-	ids      struct {
+	shardSet[*shard]
+	cfg    coordinatorConfig
+	core   group.Config // what each shard's core is made with
+	groups atomic.Int64 // of all shards, against weir.max.groups
+	memory atomic.Int64 // of what the members in all shards have sent
+	batch  int          // bytes of records after which a shard appends them
+	ids    struct {
 		sync.Mutex // cfg.random need not be safe for several shards at once
 	}
 }
@@ -98,9 +87,14 @@ type replay struct {
 }
 
 func newCoordinator(cfg coordinatorConfig) *coordinator {
-	c := &coordinator{cfg: cfg, starting: make(chan struct{}, 1)}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c := &coordinator{cfg: cfg}
 	s := cfg.settings
+	c.shardSet = shardSet[*shard]{
+		topics: cfg.topics, topic: meta.OffsetsTopic, partitions: s.OffsetsTopicPartitions,
+		open:    func(t *meta.Topic, number int32) *shard { return newShard(c, number, c.cfg.open(t, number)) },
+		started: c.clusterChanged, // topics may have changed since the shards loaded
+	}
+	c.prepare()
 	if cfg.frame == 0 {
 		cfg.frame = 64 << 20
 	}
@@ -123,69 +117,6 @@ func newCoordinator(cfg coordinatorConfig) *coordinator {
 	return c
 }
 
-// load starts the shards if the topic exists and waits until all have read
-// their logs. It is called before the broker listens.
-func (c *coordinator) load(ctx context.Context) error {
-	t := c.cfg.topics.image().Topic(meta.OffsetsTopic)
-	if t == nil {
-		return nil
-	}
-	return c.start(ctx, t)
-}
-
-// ensure makes the topic and the shards when they are first needed.
-func (c *coordinator) ensure(ctx context.Context) (storage.LSN, error) {
-	t, lsn, err := c.cfg.topics.ensureInternalTopic(ctx, meta.OffsetsTopic, c.cfg.settings.OffsetsTopicPartitions)
-	if err != nil {
-		return 0, fmt.Errorf("create topic %s: %w", meta.OffsetsTopic, err)
-	}
-	return lsn, c.start(ctx, t)
-}
-
-func (c *coordinator) start(ctx context.Context, t *meta.Topic) error {
-	if c.shards.Load() != nil {
-		return nil
-	}
-	select {
-	case c.starting <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-c.starting }()
-	if c.ctx.Err() != nil {
-		return errCoordinatorClosed
-	}
-	if c.shards.Load() != nil {
-		return nil
-	}
-	shards := make([]*shard, t.Partitions)
-	for i := range shards {
-		shards[i] = newShard(c, int32(i), c.cfg.open(t, int32(i)))
-		c.wait.Go(shards[i].run)
-	}
-	for _, s := range shards {
-		<-s.loaded // close ends a load, too
-	}
-	c.shards.Store(&shards)
-	c.clusterChanged() // it may have, since they loaded
-	var errs []error
-	for _, s := range shards {
-		errs = append(errs, s.loadErr)
-	}
-	return errors.Join(errs...)
-}
-
-var errCoordinatorClosed = errors.New("the group coordinator is closed")
-
-// close answers what is parked with NOT_COORDINATOR, ends the shards and waits
-// for them. The store must still be open.
-func (c *coordinator) close() {
-	c.cancel()
-	c.starting <- struct{}{} // nobody is starting shards now, and nobody will
-	<-c.starting
-	c.wait.Wait()
-}
-
 // newMemberID makes a unique id as Kafka's are: prefix, dash, a random UUID.
 func (c *coordinator) newMemberID(prefix string) string {
 	var u [16]byte
@@ -196,28 +127,6 @@ func (c *coordinator) newMemberID(prefix string) string {
 	}
 	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
 	return fmt.Sprintf("%s-%x-%x-%x-%x-%x", prefix, u[0:4], u[4:6], u[6:8], u[8:10], u[10:16])
-}
-
-// shardOf finds the shard of a group, or nil while there is no coordinator.
-func (c *coordinator) shardOf(groupID string) *shard {
-	shards := c.shards.Load()
-	if shards == nil {
-		return nil
-	}
-	return (*shards)[groupPartition(groupID, int32(len(*shards)))]
-}
-
-// groupPartition is Kafka's choice: Java's String.hashCode, made positive,
-// modulo the number of partitions. Tools that read the topic rely on it.
-func groupPartition(groupID string, partitions int32) int32 {
-	var h int32
-	for _, unit := range utf16.Encode([]rune(groupID)) {
-		h = 31*h + int32(unit)
-	}
-	if h == -1<<31 {
-		h = 0
-	}
-	return max(h, -h) % partitions
 }
 
 // ask has the shard of a group do the task that answers a call, or fails it with
@@ -239,12 +148,7 @@ func (c *coordinator) ask(call *call, groupID string, t task) {
 
 // askPart is ask for one of several tasks of a call, which is pinned already.
 func (c *coordinator) askPart(call *call, groupID string, t task) {
-	s := c.shardOf(groupID)
-	if s == nil {
-		t.fail(kerr.NotCoordinator.Code)
-		return
-	}
-	s.send(call.ctx, t)
+	c.shardSet.ask(call.ctx, groupID, t)
 }
 
 // noRoomCode is the code for what an answer has no room for: clients try again

@@ -78,15 +78,8 @@ func consumerConfig(s *meta.Settings) group.ConsumerConfig {
 
 // clusterChanged has every shard look at topics and settings anew. It does not wait.
 func (c *coordinator) clusterChanged() {
-	shards := c.shards.Load()
-	if shards == nil {
-		return
-	}
-	for _, s := range *shards {
-		select {
-		case s.news <- struct{}{}:
-		default: // it has not looked since the last time
-		}
+	for _, s := range c.all() {
+		s.tell()
 	}
 }
 
@@ -100,10 +93,5 @@ func (s *shard) learn(core *group.Core, now time.Time) {
 	s.lsn = max(s.lsn, lsn)
 }
 
-// hear has the core learn, when there are news.
-func (s *shard) hear() {
-	if s.core != nil {
-		s.learn(s.core, s.coord.cfg.now())
-		s.flush()
-	}
-}
+// hear implements keeper: the core learns.
+func (s *shard) hear(now time.Time) { s.learn(s.core, now) }

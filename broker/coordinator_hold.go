@@ -41,35 +41,32 @@ type heldOutcome struct {
 
 func holdTask(h hold) task {
 	return task{
-		hold: &h,
-		fail: func(code int16) { h.parts <- holdResult{code: code} },
+		apart: func(s *shard) { s.stand(&h) },
+		fail:  func(code int16) { h.parts <- holdResult{code: code} },
 	}
 }
 
 // stand does a hold. The one who commits always sends an outcome, also when it
 // gives up, so the wait ends.
-func (s *shard) stand(t task) {
-	if s.standing == nil {
-		return // it was failed when the core was thrown away
-	}
-	if s.core == nil && t.hold.before != nil {
-		s.standing = nil
-		t.fail(kerr.CoordinatorNotAvailable.Code)
+func (s *shard) stand(h *hold) {
+	if s.core == nil && h.before != nil {
+		s.stood()
+		h.parts <- holdResult{code: kerr.CoordinatorNotAvailable.Code}
 		return
 	}
 	var r holdResult
-	if t.hold.before != nil {
-		t.hold.before(s.core, s.coord.cfg.now())
+	if h.before != nil {
+		h.before(s.core, s.now())
 		if out := s.core.Take(); len(out.Records) > 0 {
-			r.appends = []storage.Append{s.log.part(out.Records, s.coord.cfg.now())}
+			r.appends = []storage.Append{s.log.part(out.Records, s.now())}
 		}
 	}
-	s.standing = nil
-	t.hold.parts <- r
-	end := <-t.hold.outcome
+	s.stood()
+	h.parts <- r
+	end := <-h.outcome
 	if end.err != nil {
 		if len(r.appends) > 0 {
-			s.discard()
+			s.loop.discard()
 		}
 		return
 	}
@@ -79,8 +76,8 @@ func (s *shard) stand(t task) {
 	if s.core == nil {
 		return // what was committed is read with the log
 	}
-	if t.hold.after != nil {
-		t.hold.after(s.core, s.coord.cfg.now())
+	if h.after != nil {
+		h.after(s.core, s.now())
 	}
 	s.count()
 }
@@ -124,12 +121,9 @@ func (c *coordinator) together(ctx context.Context, shards []*shard, part func(i
 // between. No shard waits for the metadata store, so the caller may hold its lock.
 func (c *coordinator) deleteTopic(ctx context.Context, topic string,
 	commit func(tombstones []storage.Append) (storage.LSN, error)) (storage.LSN, error) {
-	shards := c.shards.Load()
-	if shards == nil {
-		return commit(nil)
-	}
+	shards := c.all()
 	drop := func(core *group.Core, now time.Time) { core.DropTopic(now, topic) }
-	return c.together(ctx, *shards, func(int) hold { return hold{before: drop} }, commit)
+	return c.together(ctx, shards, func(int) hold { return hold{before: drop} }, commit)
 }
 
 // offsetsEnd is the end of a transaction in a partition of __consumer_offsets.
@@ -147,8 +141,8 @@ type offsetsEnd struct {
 // A partition may be named for several producers. The groups must have been loaded
 // before, and no shard waits for who calls this.
 func (c *coordinator) endTxns(ctx context.Context, ends []offsetsEnd, commit func() (storage.LSN, error)) (storage.LSN, error) {
-	all := c.shards.Load()
-	if all == nil || len(ends) == 0 {
+	all := c.all()
+	if len(all) == 0 || len(ends) == 0 {
 		return commit()
 	}
 	ends = slices.Clone(ends)
@@ -156,11 +150,11 @@ func (c *coordinator) endTxns(ctx context.Context, ends []offsetsEnd, commit fun
 	var shards []*shard
 	var parts [][]offsetsEnd
 	for i, e := range ends {
-		if e.partition < 0 || int(e.partition) >= len(*all) {
+		if e.partition < 0 || int(e.partition) >= len(all) {
 			continue
 		}
 		if len(parts) == 0 || ends[i-1].partition != e.partition {
-			shards, parts = append(shards, (*all)[e.partition]), append(parts, nil)
+			shards, parts = append(shards, all[e.partition]), append(parts, nil)
 		}
 		k := len(parts) - 1
 		parts[k] = append(parts[k], e)

@@ -1,13 +1,10 @@
 package broker
 
 import (
-	"context"
 	"errors"
-	"log/slog"
-	"runtime/debug"
+	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weirstream/weir/internal/group"
@@ -15,27 +12,8 @@ import (
 	"github.com/weirstream/weir/internal/storage"
 )
 
-const (
-	// mailboxSize is how many requests may wait for a shard. When it is full the
-	// connection that has the next one waits, and with it only its own requests.
-	mailboxSize = 128
-	// maxSteps is how many requests share one append.
-	maxSteps = 64
-	// reloadDelay is how long a shard that could not be rebuilt waits before it
-	// tries again.
-	reloadDelay = time.Second
-)
-
-// task is one request for a shard. step runs on the shard's goroutine. What it
-// returns is called when the records of the step are appended; nil if there is
-// nothing to do then, because the answer comes from the core later. fail is
-// called instead, at most once, when the step cannot be done or its records
-// cannot be appended.
-type task struct {
-	step func(s *shard, now time.Time) (done func(storage.LSN))
-	fail func(code int16)
-	hold *hold
-}
+// task is one request for a shard of groups.
+type task = errand[*shard]
 
 // waiter is a call that the core has parked.
 type waiter struct {
@@ -43,126 +21,32 @@ type waiter struct {
 	fail func(code int16)
 }
 
-// shard owns the groups of one partition. All fields but mailbox, news, loaded
-// and loadErr belong to run's goroutine.
+// shard owns the groups of one partition. All fields but the loop's mailbox, news and
+// loaded belong to the loop's goroutine.
 type shard struct {
-	coord   *coordinator
-	number  int32
-	log     shardLog
-	logger  *slog.Logger
-	mailbox chan task
-	news    chan struct{} // has a token when topics or settings changed
-	loaded  chan struct{} // closed after the first load
-	loadErr error         // of the first load
+	loop[*shard]
+	coord  *coordinator
+	number int32
+	log    shardLog
 
-	core     *group.Core // nil while the shard could not be rebuilt
-	image    *meta.Image // of which the core, or the one before it, was told last
-	lsn      storage.LSN // of the newest record
-	tokens   group.Token
-	waiters  map[group.Token]waiter
-	counted  int64            // groups that are counted in coord.groups
-	doing    []stepped        // not yet answered
-	timer    *time.Timer      // the core's deadline, or the next try to rebuild
-	retryAt  time.Time        // before which the core is not rebuilt
-	standing func(code int16) // fails the hold that is being done; nil when its parts are given
+	core    *group.Core // nil while the shard could not be rebuilt
+	image   *meta.Image // of which the core, or the one before it, was told last
+	lsn     storage.LSN // of the newest record
+	tokens  group.Token
+	waiters map[group.Token]waiter
+	counted int64 // groups that are counted in coord.groups
 }
 
 func newShard(c *coordinator, number int32, log shardLog) *shard {
-	return &shard{
-		coord: c, number: number, log: log,
-		logger:  c.cfg.logger.With("topic", meta.OffsetsTopic, "partition", number),
-		mailbox: make(chan task, mailboxSize),
-		news:    make(chan struct{}, 1),
-		loaded:  make(chan struct{}),
-		waiters: map[group.Token]waiter{},
-	}
+	s := &shard{coord: c, number: number, log: log, waiters: map[group.Token]waiter{}}
+	s.loop = newLoop(loopConfig{
+		ctx: c.ctx, now: c.cfg.now, panicked: c.cfg.panicked, failed: c.cfg.failed,
+		logger: c.cfg.logger.With("topic", meta.OffsetsTopic, "partition", number),
+	}, s)
+	return s
 }
 
-// send puts a task into the mailbox. It waits for room.
-func (s *shard) send(ctx context.Context, t task) {
-	if s.coord.ctx.Err() != nil {
-		t.fail(kerr.NotCoordinator.Code)
-		return
-	}
-	select {
-	case s.mailbox <- t:
-		if s.coord.ctx.Err() != nil {
-			s.drain() // run may have looked for the last time before
-		}
-	case <-ctx.Done():
-		t.fail(kerr.CoordinatorNotAvailable.Code)
-	case <-s.coord.ctx.Done():
-		t.fail(kerr.NotCoordinator.Code)
-	}
-}
-
-// run is the shard's goroutine.
-func (s *shard) run() {
-	s.timer = time.NewTimer(time.Hour)
-	defer s.timer.Stop()
-	s.guard(func() { s.loadErr = s.load() })
-	close(s.loaded)
-	failed := s.coord.cfg.failed
-	for {
-		s.arm()
-		select {
-		case <-s.coord.ctx.Done():
-			s.end()
-			return
-		case <-failed:
-			failed = nil
-			s.guard(s.discard) // the groups are read anew from what is durable
-		case <-s.timer.C:
-			s.guard(s.due)
-		case <-s.news:
-			s.guard(s.hear)
-		case t := <-s.mailbox:
-			s.guard(func() { s.steps(t) })
-		}
-	}
-}
-
-// guard keeps a broken invariant of one shard from ending the process: those who
-// wait are asked to try again, and the groups are read anew from the log.
-func (s *shard) guard(f func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			stack := debug.Stack()
-			s.logger.Error("the group coordinator panicked", "panic", p, "stack", string(stack))
-			if s.coord.cfg.panicked != nil {
-				s.coord.cfg.panicked(p, stack)
-			}
-			s.discard()
-		}
-	}()
-	f()
-}
-
-// end fails all that waits; send fails what comes later.
-func (s *shard) end() {
-	s.failAll(kerr.NotCoordinator.Code)
-	s.drain()
-}
-
-func (s *shard) drain() {
-	for {
-		select {
-		case t := <-s.mailbox:
-			t.fail(kerr.NotCoordinator.Code)
-		default:
-			return
-		}
-	}
-}
-
-func (s *shard) failAll(code int16) {
-	for tok, w := range s.waiters {
-		delete(s.waiters, tok)
-		w.fail(code)
-	}
-}
-
-// load builds the core from the log.
+// load implements keeper.
 func (s *shard) load() error {
 	core := group.New(s.coord.core)
 	taken := false
@@ -183,9 +67,7 @@ func (s *shard) load() error {
 		},
 		end: core.ReplayEnd,
 	})
-	s.retryAt = s.coord.cfg.now().Add(reloadDelay) // should the core have to go again soon
 	if err != nil {
-		s.logger.Error("cannot read the consumer groups", "error", err, "retry", reloadDelay)
 		return err
 	}
 	if skipped > 0 {
@@ -195,106 +77,34 @@ func (s *shard) load() error {
 	now := s.coord.cfg.now()
 	s.learn(core, now)
 	core.Ready(now)
-	s.flush()
 	return nil
 }
 
-// arm sets the timer to what comes next.
-func (s *shard) arm() {
-	if s.core == nil {
-		s.timer.Reset(max(0, s.retryAt.Sub(s.coord.cfg.now())))
-		return
-	}
-	if at, ok := s.core.Deadline(); ok {
-		s.timer.Reset(max(0, at.Sub(s.coord.cfg.now())))
-	} else {
-		s.timer.Stop()
-	}
-}
+// alive implements keeper.
+func (s *shard) alive() bool { return s.core != nil }
 
-func (s *shard) due() {
-	if s.core == nil {
-		_ = s.load() // logged; tried again later
-		return
-	}
-	s.core.Tick(s.coord.cfg.now())
-	s.flush()
-}
+// deadline implements keeper.
+func (s *shard) deadline() (time.Time, bool) { return s.core.Deadline() }
 
-// steps does t and what else is waiting, and appends the records of all at once.
-func (s *shard) steps(t task) {
-	select {
-	case <-s.news:
-		s.guard(s.hear) // should it panic, t is told that there is no core
-	default:
-	}
-	for n := 1; ; n++ {
-		if t.hold != nil {
-			s.standing = t.fail
-			s.flush()
-			s.stand(t)
-			return
-		}
-		s.step(t)
-		if n == maxSteps || s.core != nil && s.core.Pending() >= s.coord.batch {
-			break
-		}
-		select {
-		case t = <-s.mailbox:
-			continue
-		default:
-		}
-		break
-	}
-	s.flush()
-}
+// tick implements keeper.
+func (s *shard) tick(now time.Time) { s.core.Tick(now) }
 
-func (s *shard) step(t task) {
-	if s.core == nil {
-		t.fail(kerr.CoordinatorNotAvailable.Code)
-		return
-	}
-	s.doing = append(s.doing, stepped{fail: t.fail})
-	done := t.step(s, s.coord.cfg.now())
-	s.doing[len(s.doing)-1].done = done
-}
+// crowded implements keeper.
+func (s *shard) crowded() bool { return s.core.Pending() >= s.coord.batch }
 
-// stepped is a task whose records are not yet appended. Both fields are nil once
-// the core has the call parked: then the token stands for it.
-type stepped struct {
-	done func(storage.LSN)
-	fail func(code int16)
-}
-
-// flush appends what the core has put out and sends the answers. When the append
-// fails, the core knows more than the log: nobody may hear of it, all who wait
-// are asked to try again, and the core is made anew.
-func (s *shard) flush() {
-	if s.core == nil {
-		return
-	}
+// flush implements keeper. It sends the answers of the core, too.
+func (s *shard) flush() (storage.LSN, error) {
 	out := s.core.Take()
 	if len(out.Records) > 0 {
-		lsn, err := s.log.append(s.coord.ctx, out.Records, s.coord.cfg.now())
+		lsn, err := s.log.append(s.ctx, out.Records, s.now())
 		if err != nil {
-			if s.coord.ctx.Err() == nil { // else the broker is stopping
-				s.logger.Error("cannot append group records", "records", len(out.Records), "error", err)
-			}
-			s.discard()
-			return
+			return 0, fmt.Errorf("%d records of groups: %w", len(out.Records), err)
 		}
 		s.lsn = lsn
 	}
 	s.answer(out.Replies)
-	for len(s.doing) > 0 {
-		t := s.doing[0]
-		s.doing = s.doing[1:]
-		if t.done != nil {
-			t.done(s.lsn)
-		}
-	}
-	s.doing = nil
 	s.count()
+	return s.lsn, nil
 }
 
 func (s *shard) answer(replies []group.Reply) {
@@ -318,21 +128,9 @@ func (s *shard) count() {
 	s.counted = n
 }
 
-// discard fails all that waits and throws the core away. The timer has it rebuilt
-// from the log, at once unless that was done a moment ago.
-func (s *shard) discard() {
-	code := kerr.CoordinatorNotAvailable.Code // clients look for it again, and retry
-	for _, t := range s.doing {
-		if t.fail != nil {
-			t.fail(code)
-		}
-	}
-	s.doing = nil
-	s.failAll(code)
-	if fail := s.standing; fail != nil {
-		s.standing = nil
-		fail(code) // the deleter, who holds the metadata store's token, goes on
-	}
+// discard implements keeper.
+func (s *shard) discard(code int16) {
+	s.end(code)
 	if s.core != nil {
 		s.coord.memory.Add(-s.core.Held())
 	}
@@ -341,11 +139,19 @@ func (s *shard) discard() {
 	s.counted = 0
 }
 
+// end implements keeper.
+func (s *shard) end(code int16) {
+	for tok, w := range s.waiters {
+		delete(s.waiters, tok)
+		w.fail(code)
+	}
+}
+
 // park makes a token for a call that the core answers, perhaps later.
 func (s *shard) park(c *call, fail func(code int16)) group.Token {
 	s.tokens++
 	s.waiters[s.tokens] = waiter{c, fail}
-	s.doing[len(s.doing)-1].fail = nil
+	s.parked()
 	return s.tokens
 }
 

@@ -19,9 +19,9 @@ import (
 	"github.com/weirstream/weir/internal/storage"
 )
 
-// TestGroupPartition has values of Java's String.hashCode. The first is the
+// TestPartitionOf has values of Java's String.hashCode. The first is the
 // one whose absolute value Java cannot represent.
-func TestGroupPartition(t *testing.T) {
+func TestPartitionOf(t *testing.T) {
 	for _, c := range []struct {
 		group      string
 		partitions int32
@@ -35,8 +35,8 @@ func TestGroupPartition(t *testing.T) {
 		{"😀", 50, 1772899 % 50},
 		{"console-consumer-1", 1, 0},
 	} {
-		if got := groupPartition(c.group, c.partitions); got != c.want {
-			t.Errorf("groupPartition(%q, %d) = %d, want %d", c.group, c.partitions, got, c.want)
+		if got := partitionOf(c.group, c.partitions); got != c.want {
+			t.Errorf("partitionOf(%q, %d) = %d, want %d", c.group, c.partitions, got, c.want)
 		}
 	}
 }

@@ -61,18 +61,15 @@ func (m *groupMetrics) Collect(out chan<- prometheus.Metric) {
 
 // states counts the groups of all shards by state and protocol.
 func (c *coordinator) states(ctx context.Context) map[group.Kind]int {
-	shards := c.shards.Load()
-	if shards == nil {
-		return nil
-	}
+	shards := c.all()
 	var sum struct {
 		sync.Mutex
 		states map[group.Kind]int
 	}
 	sum.states = map[group.Kind]int{}
 	done := make(chan struct{})
-	all := newGather(len(*shards), func(storage.LSN) { close(done) })
-	for _, s := range *shards {
+	all := newGather(len(shards), func(storage.LSN) { close(done) })
+	for _, s := range shards {
 		s.send(ctx, task{
 			step: func(s *shard, _ time.Time) func(storage.LSN) {
 				sum.Lock()

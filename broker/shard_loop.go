@@ -11,6 +11,17 @@ import (
 	"github.com/weirstream/weir/internal/storage"
 )
 
+const (
+	// mailboxSize is how many requests may wait for a shard. When it is full the
+	// connection that has the next one waits, and with it only its own requests.
+	mailboxSize = 128
+	// maxSteps is how many requests share one append.
+	maxSteps = 64
+	// reloadDelay is how long a shard that could not be rebuilt waits before it
+	// tries again.
+	reloadDelay = time.Second
+)
+
 // errand is one request for a shard. step runs on the shard's goroutine. What it returns
 // is called when the records of the step are appended; nil if there is nothing to do then.
 // fail is called instead, at most once, when the step cannot be done or its records cannot
@@ -18,6 +29,9 @@ import (
 type errand[S any] struct {
 	step func(s S, now time.Time) (done func(storage.LSN))
 	fail func(code int16)
+	// apart, if set, is what is done instead of a step, when all before it is appended. It
+	// calls loop.stood once it has answered, and fail is not called from then on.
+	apart func(s S)
 }
 
 // keeper is who a loop works for: it owns a core of pure logic. All its methods are called
@@ -30,12 +44,16 @@ type keeper interface {
 	// deadline is when tick must be called; false: not at all.
 	deadline() (time.Time, bool)
 	tick(now time.Time)
+	// hear takes in what loop.tell told of.
+	hear(now time.Time)
 	// crowded tells that what the steps have put out should be appended before more comes.
 	crowded() bool
 	// flush appends what the steps have put out, and returns the LSN of the newest state.
 	flush() (storage.LSN, error)
-	// discard throws the core away.
-	discard()
+	// discard throws the core away, and end what waits for it: nothing comes any more. Both
+	// fail with a code those whom the core itself has yet to answer.
+	discard(code int16)
+	end(code int16)
 }
 
 // loopConfig is what a loop needs of its surroundings.
@@ -56,23 +74,29 @@ type loop[S keeper] struct {
 	loopConfig
 	self    S
 	mailbox chan errand[S]
+	news    chan struct{} // has a token when there is something to hear
 	loaded  chan struct{} // closed after the first load
 	loadErr error         // of the first load
 
 	// These belong to run's goroutine.
-	doing   []begun // not yet answered
-	timer   *time.Timer
-	retryAt time.Time // before which the core is not rebuilt
+	doing    []begun          // not yet answered
+	standing func(code int16) // fails the errand apart that is being done; nil once it is answered
+	timer    *time.Timer
+	retryAt  time.Time // before which the core is not rebuilt
 }
 
-// begun is an errand whose records are not yet appended.
+// begun is an errand whose records are not yet appended. Both fields are nil once the core
+// has the call parked.
 type begun struct {
 	done func(storage.LSN)
 	fail func(code int16)
 }
 
 func newLoop[S keeper](cfg loopConfig, self S) loop[S] {
-	return loop[S]{loopConfig: cfg, self: self, mailbox: make(chan errand[S], mailboxSize), loaded: make(chan struct{})}
+	return loop[S]{
+		loopConfig: cfg, self: self, mailbox: make(chan errand[S], mailboxSize),
+		news: make(chan struct{}, 1), loaded: make(chan struct{}),
+	}
 }
 
 // send puts an errand into the mailbox. It waits for room.
@@ -93,6 +117,14 @@ func (l *loop[S]) send(ctx context.Context, e errand[S]) {
 	}
 }
 
+// tell has the shard hear of news before its next errand. It does not wait.
+func (l *loop[S]) tell() {
+	select {
+	case l.news <- struct{}{}:
+	default: // it has not heard since the last time
+	}
+}
+
 // run is the shard's goroutine.
 func (l *loop[S]) run() {
 	l.timer = time.NewTimer(time.Hour)
@@ -104,6 +136,7 @@ func (l *loop[S]) run() {
 		l.arm()
 		select {
 		case <-l.ctx.Done():
+			l.self.end(kerr.NotCoordinator.Code)
 			l.drain()
 			return
 		case <-failed:
@@ -111,6 +144,8 @@ func (l *loop[S]) run() {
 			l.guard(l.discard) // all is read anew from what is durable
 		case <-l.timer.C:
 			l.guard(l.due)
+		case <-l.news:
+			l.guard(l.hear)
 		case e := <-l.mailbox:
 			l.guard(func() { l.steps(e) })
 		}
@@ -151,8 +186,9 @@ func (l *loop[S]) drain() {
 }
 
 func (l *loop[S]) load() error {
+	err := l.self.load()
 	l.retryAt = l.now().Add(reloadDelay) // should the core have to go again soon
-	if err := l.self.load(); err != nil {
+	if err != nil {
 		l.logger.Error("cannot read the coordinator's log", "error", err, "retry", reloadDelay)
 		return err
 	}
@@ -182,9 +218,29 @@ func (l *loop[S]) due() {
 	l.flush()
 }
 
+func (l *loop[S]) hear() {
+	if l.self.alive() {
+		l.self.hear(l.now())
+		l.flush()
+	}
+}
+
 // steps does e and what else is waiting, and appends the records of all at once.
 func (l *loop[S]) steps(e errand[S]) {
+	select {
+	case <-l.news:
+		l.guard(l.hear) // should it panic, e is told that there is no core
+	default:
+	}
 	for n := 1; ; n++ {
+		if e.apart != nil {
+			l.standing = e.fail
+			l.flush()
+			if l.standing != nil { // else it was failed when the core was thrown away
+				e.apart(l.self)
+			}
+			return
+		}
 		l.step(e)
 		if n == maxSteps || l.self.alive() && l.self.crowded() {
 			break
@@ -208,6 +264,12 @@ func (l *loop[S]) step(e errand[S]) {
 	done := e.step(l.self, l.now())
 	l.doing[len(l.doing)-1].done = done
 }
+
+// parked is called by a step whose call the core answers, perhaps later.
+func (l *loop[S]) parked() { l.doing[len(l.doing)-1].fail = nil }
+
+// stood is called by an errand apart when it has answered.
+func (l *loop[S]) stood() { l.standing = nil }
 
 // flush appends what the core has put out and sends the answers.
 func (l *loop[S]) flush() {
@@ -235,9 +297,16 @@ func (l *loop[S]) flush() {
 // discard fails all that waits and throws the core away. The timer has it rebuilt from the
 // log, at once unless that was done a moment ago.
 func (l *loop[S]) discard() {
+	code := kerr.CoordinatorNotAvailable.Code // clients look for it again, and retry
 	for _, b := range l.doing {
-		b.fail(kerr.CoordinatorNotAvailable.Code) // clients look for it again, and retry
+		if b.fail != nil {
+			b.fail(code)
+		}
 	}
 	l.doing = nil
-	l.self.discard()
+	l.self.discard(code)
+	if fail := l.standing; fail != nil {
+		l.standing = nil
+		fail(code) // who commits, perhaps with a token or other shards in hand, goes on
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"unicode/utf16"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -28,8 +29,9 @@ type shardSet[S shardOf[S]] struct {
 	topic      string
 	partitions int32 // when the topic is made
 	open       func(t *meta.Topic, partition int32) S
+	started    func() // optional: called when all have read their logs
 
-	list     atomic.Pointer[[]S]
+	shards   atomic.Pointer[[]S]
 	ctx      context.Context // ends with close
 	cancel   context.CancelFunc
 	starting chan struct{} // holds one token: taken by who starts the shards
@@ -62,7 +64,7 @@ func (c *shardSet[S]) ensure(ctx context.Context) (storage.LSN, error) {
 }
 
 func (c *shardSet[S]) start(ctx context.Context, t *meta.Topic) error {
-	if c.list.Load() != nil {
+	if c.shards.Load() != nil {
 		return nil
 	}
 	select {
@@ -74,7 +76,7 @@ func (c *shardSet[S]) start(ctx context.Context, t *meta.Topic) error {
 	if c.ctx.Err() != nil {
 		return errCoordinatorClosed
 	}
-	if c.list.Load() != nil {
+	if c.shards.Load() != nil {
 		return nil
 	}
 	list := make([]S, t.Partitions)
@@ -86,7 +88,10 @@ func (c *shardSet[S]) start(ctx context.Context, t *meta.Topic) error {
 	for _, s := range list {
 		errs = append(errs, s.awaitLoaded())
 	}
-	c.list.Store(&list)
+	c.shards.Store(&list)
+	if c.started != nil {
+		c.started()
+	}
 	return errors.Join(errs...)
 }
 
@@ -100,7 +105,7 @@ func (c *shardSet[S]) close() {
 
 // all are the shards; none while there is no coordinator.
 func (c *shardSet[S]) all() []S {
-	if list := c.list.Load(); list != nil {
+	if list := c.shards.Load(); list != nil {
 		return *list
 	}
 	return nil
@@ -109,10 +114,33 @@ func (c *shardSet[S]) all() []S {
 // ask has the shard of an id do an errand that answers a call, or fails it with
 // NOT_COORDINATOR.
 func (c *shardSet[S]) ask(ctx context.Context, id string, e errand[S]) {
-	list := c.all()
-	if list == nil {
+	if c.shards.Load() == nil {
 		e.fail(kerr.NotCoordinator.Code)
 		return
 	}
-	list[groupPartition(id, int32(len(list)))].send(ctx, e)
+	c.shardOf(id).send(ctx, e)
 }
+
+// shardOf finds the shard of an id; while there is no coordinator the zero value.
+func (c *shardSet[S]) shardOf(id string) (s S) {
+	if list := c.all(); len(list) > 0 {
+		s = list[partitionOf(id, int32(len(list)))]
+	}
+	return s
+}
+
+// partitionOf is Kafka's choice of a partition of a coordinator's topic: Java's
+// String.hashCode, made positive, modulo the number of partitions. Tools that read the
+// topic rely on it.
+func partitionOf(id string, partitions int32) int32 {
+	var h int32
+	for _, unit := range utf16.Encode([]rune(id)) {
+		h = 31*h + int32(unit)
+	}
+	if h == -1<<31 {
+		h = 0
+	}
+	return max(h, -h) % partitions
+}
+
+var errCoordinatorClosed = errors.New("the coordinator is closed")

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -168,69 +170,51 @@ func TestWriteTxnMarkers(t *testing.T) {
 // TestFailedEndChangesNothing: an end that cannot be committed leaves the transaction open,
 // and the producer is told to try again; when it does, all is committed.
 func TestFailedEndChangesNothing(t *testing.T) {
-	disk := vfs.NewMem()
-	files := vfs.Inject(disk)
-	b := openOn(t, files)
-	mustCreate(t, b, 2)
-	pid, epoch := initTxn(t, b, "id")
-	top := b.metadata.topic("t")
-	from := txn.Sender{TransactionalID: "id", ProducerID: pid, Epoch: epoch}
-	parts := []txn.Partition{{Topic: "t", ID: top.ID, Number: 0}, {Topic: "t", ID: top.ID, Number: 1}}
-	if code, _ := b.txns.begin(t.Context(), from, parts, 2); code != 0 {
-		t.Fatal(kerr.ErrorForCode(code))
-	}
-	for number := range int32(2) {
-		mustCommit(t, b, top.partition(number), transactionalBatch(pid, epoch, 0))
-	}
-	end := func() int16 {
-		req := kmsg.NewPtrEndTxnRequest()
-		req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = 5, "id", pid, epoch, true
-		c := newTestCall(req)
-		b.txns.endTxn(c, req)
-		return answerOf(t, c, kmsg.NewPtrEndTxnResponse()).ErrorCode
-	}
-	files.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*1-00000000000000000000.log", Count: 1, Err: syscall.ENOSPC})
-	if code := end(); code != kerr.CoordinatorNotAvailable.Code {
-		t.Errorf("an end on a full disk: %v", kerr.ErrorForCode(code))
-	}
-	for number := range int32(2) {
-		if o := top.partition(number).Offsets(); o.Stable != 0 || o.End != 1 {
-			t.Errorf("partition %d after the failure: %+v", number, o)
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		files := vfs.Inject(disk)
+		b := openOn(t, files)
+		mustCreate(t, b, 2)
+		pid, epoch := initTxn(t, b, "id")
+		top := b.metadata.topic("t")
+		from := txn.Sender{TransactionalID: "id", ProducerID: pid, Epoch: epoch}
+		parts := []txn.Partition{{Topic: "t", ID: top.ID, Number: 0}, {Topic: "t", ID: top.ID, Number: 1}}
+		if code, _ := b.txns.begin(t.Context(), from, parts, 2); code != 0 {
+			t.Fatal(kerr.ErrorForCode(code))
 		}
-	}
-	if !b.txns.awaitRebuilt(t) {
-		t.Fatal("the shard is not rebuilt")
-	}
-	if !b.txns.open.has(pid, epoch, txnPartition{top.ID, 0}) {
-		t.Error("the transaction is not open after the failure")
-	}
-	if code := end(); code != 0 {
-		t.Errorf("the end again: %v", kerr.ErrorForCode(code))
-	}
-	for number := range int32(2) {
-		settle(t, b, top.partition(number))
-		if o := top.partition(number).Offsets(); o.Stable != 2 || o.End != 2 {
-			t.Errorf("partition %d at the end: %+v", number, o)
+		for number := range int32(2) {
+			mustCommit(t, b, top.partition(number), transactionalBatch(pid, epoch, 0))
 		}
-	}
-}
-
-// awaitRebuilt asks all shards something until each answers.
-func (t *transactions) awaitRebuilt(tb testing.TB) bool {
-	for _, s := range t.all() {
-		for up := false; !up; {
-			if tb.Context().Err() != nil {
-				return false
+		end := func() int16 {
+			req := kmsg.NewPtrEndTxnRequest()
+			req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = 5, "id", pid, epoch, true
+			c := newTestCall(req)
+			b.txns.endTxn(c, req)
+			return answerOf(t, c, kmsg.NewPtrEndTxnResponse()).ErrorCode
+		}
+		files.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*1-00000000000000000000.log", Count: 1, Err: syscall.ENOSPC})
+		if code := end(); code != kerr.CoordinatorNotAvailable.Code {
+			t.Errorf("an end on a full disk: %v", kerr.ErrorForCode(code))
+		}
+		for number := range int32(2) {
+			if o := top.partition(number).Offsets(); o.Stable != 0 || o.End != 1 {
+				t.Errorf("partition %d after the failure: %+v", number, o)
 			}
-			answered := make(chan bool, 1)
-			s.send(tb.Context(), errand[*txnShard]{
-				step: func(*txnShard, time.Time) func(storage.LSN) { return func(storage.LSN) { answered <- true } },
-				fail: func(int16) { answered <- false },
-			})
-			up = <-answered
 		}
-	}
-	return true
+		time.Sleep(2 * reloadDelay)
+		if !b.txns.open.has(pid, epoch, txnPartition{top.ID, 0}) {
+			t.Error("the transaction is not open after the failure")
+		}
+		if code := end(); code != 0 {
+			t.Errorf("the end again: %v", kerr.ErrorForCode(code))
+		}
+		for number := range int32(2) {
+			settle(t, b, top.partition(number))
+			if o := top.partition(number).Offsets(); o.Stable != 2 || o.End != 2 {
+				t.Errorf("partition %d at the end: %+v", number, o)
+			}
+		}
+	})
 }
 
 // TestLateBatchesMeetTheMarker: batches that race the end of their transaction are before
@@ -245,24 +229,26 @@ func TestLateBatchesMeetTheMarker(t *testing.T) {
 	pid, epoch := initTxn(t, b, "id")
 	top := b.metadata.topic("t")
 	from := txn.Sender{TransactionalID: "id", ProducerID: pid, Epoch: epoch}
-	stop, stopped := make(chan struct{}), make(chan int)
-	go func() {
-		appended := 0
+	var appended atomic.Int64
+	var late sync.WaitGroup
+	stop := make(chan struct{})
+	late.Go(func() {
 		for sequence := int32(0); ; {
 			select {
 			case <-stop:
-				stopped <- appended
 				return
 			default:
 			}
 			appends := []storage.Append{{Partition: top.partition(0), Batches: transactionalBatch(pid, epoch, sequence), Guard: b.txns.open}}
 			if _, err := b.store.Commit(context.Background(), appends); err == nil {
 				sequence++
-				appended++
+				appended.Add(1)
 			}
 		}
-	}()
-	for n := range 1000 {
+	})
+	defer late.Wait()
+	defer close(stop)
+	for n := 0; n < 1000 || appended.Load() == 0; n++ {
 		if code, _ := b.txns.begin(t.Context(), from, []txn.Partition{{Topic: "t", ID: top.ID, Number: 0}}, 1); code != 0 {
 			t.Fatalf("transaction %d: %v", n, kerr.ErrorForCode(code))
 		}
@@ -276,10 +262,6 @@ func TestLateBatchesMeetTheMarker(t *testing.T) {
 		if open := top.partition(0).OpenTxns(); len(open) > 0 {
 			t.Fatalf("behind the end of transaction %d there is one open: %+v", n, open)
 		}
-	}
-	close(stop)
-	if n := <-stopped; n == 0 {
-		t.Error("no batch was appended: nothing was tested")
 	}
 }
 

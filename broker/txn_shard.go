@@ -96,8 +96,14 @@ func (s *txnShard) flush() (storage.LSN, error) {
 	return s.lsn, nil
 }
 
+// hear implements keeper. Nobody tells it anything.
+func (s *txnShard) hear(time.Time) {}
+
+// end implements keeper. The core keeps nobody waiting.
+func (s *txnShard) end(int16) {}
+
 // discard implements keeper.
-func (s *txnShard) discard() {
+func (s *txnShard) discard(int16) {
 	if s.told {
 		s.told = false
 		s.txns.open.unsure.Add(1)

@@ -49,7 +49,7 @@ func (m *session) commitRequest(only map[string][]int32) (*kmsg.OffsetCommitRequ
 	defer m.mu.Unlock()
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Group, req.MemberID, req.Generation, req.InstanceID = m.protocol.group(), m.id, m.epoch, m.instance
-	if m.random.IntN(2) == 0 {
+	if m.commits++; m.commits%2 == 0 {
 		req.Generation = m.granted
 	}
 	topic := kmsg.NewOffsetCommitRequestTopic()

@@ -124,6 +124,9 @@ func tells(other func(offset int64) int64) lie {
 // they speak.
 func TestLyingCoordinator(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("fifteen loads, slow with the race detector")
+	}
 	for _, p := range []Protocol{Eager, Cooperative, Consumer} {
 		t.Run(string(p), func(t *testing.T) {
 			share := shares

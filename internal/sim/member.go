@@ -43,6 +43,7 @@ type session struct {
 	granted int32  // generation or epoch of the last assignment
 	epoch   int32  // of an answer since, with a member of the consumer protocol
 	grants  int
+	commits int // tried
 	held    map[Partition]*grant
 	dead    bool // nothing that is called back counts any more
 	mixedUp bool

@@ -16,11 +16,14 @@ import (
 	"github.com/weirstream/weir/broker/brokertest"
 )
 
-var virtualRuns = flag.Int("faults.virtual", 8, "runs on virtual time, of some 90 seconds each")
+var virtualRuns = flag.Int("faults.virtual", 6, "runs on virtual time, of some 90 seconds each")
 
 // TestVirtual: a run with groups of all protocols on virtual time, in each go test.
 func TestVirtual(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("two seconds, ten times that with the race detector")
+	}
 	r := &Report{Name: "virtual time"}
 	virtualRun(t, r, theSeed())
 	judge(t, r)

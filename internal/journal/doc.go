@@ -53,7 +53,8 @@
 // end, unless somebody waits for the write or for room; so many small frames
 // cost one write, and acks=1 never waits for a sync of others. Right after a
 // sync the writer goes first, so that the next sync covers what has gathered.
-// There is no timer: an idle journal syncs a lone frame at once.
+// There is no timer: an idle journal syncs a lone frame at once. Without syncs, who
+// appends and waits (AppendWritten) has the writer's turn himself when it is free.
 //
 // Bounds: Config.BufferBytes of frames that are not written, four times as much
 // written and not synced, two spares. The preparer makes one spare ahead once a

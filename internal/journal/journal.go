@@ -43,7 +43,7 @@ type Entry struct {
 	Batches   []byte // whole batches, one after another, base offsets stamped
 
 	// Notify is told End once the frame is durable, before waiters of the LSN
-	// are woken, in LSN order, from the journal's goroutine. Of consecutive
+	// are woken, in LSN order, from the goroutine that writes or syncs. Of consecutive
 	// frames of one Notifier it may be told only the last. Nil tells nobody.
 	Notify Notifier
 	End    int64 // offset after the last batch; Replay fills it in
@@ -109,6 +109,7 @@ type Journal struct {
 	stopPrepare chan struct{}
 	working     sync.WaitGroup
 	told        []notice // scratch of the goroutine that publishes
+	group       group    // of who has the turn to write (mu.writing)
 
 	mu struct {
 		sync.Mutex
@@ -128,9 +129,9 @@ type Journal struct {
 		pending group // appended, not yet taken by the writer
 		notices []notice
 
-		writing      bool
+		writing      bool // somebody has the turn to write: the writer, or AppendWritten
 		writerDone   bool
-		current      openFile   // the writer's
+		current      openFile   // of who has the turn
 		old          []openFile // written, not yet synced, not current
 		unsynced     int64      // bytes written, not yet covered by a finished sync
 		syncing      bool

@@ -1,6 +1,9 @@
 package journal
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+)
 
 // eagerBytes: while a sync runs, fewer bytes than these are not written before
 // it has ended, unless somebody waits for the write. Many small frames then
@@ -46,6 +49,46 @@ func (j *Journal) Append(n int64, entries []Entry) (LSN, error) {
 		wake(j.wakeWriter)
 	}
 	return lsn, nil
+}
+
+// AppendWritten is Append and WaitWritten in one. In a journal without syncs the caller
+// writes the frame itself, with all that is pending, if nobody else writes just now: to
+// hand it to the writer and to be woken again takes longer than the write.
+func (j *Journal) AppendWritten(ctx context.Context, n int64, entries []Entry) (LSN, error) {
+	if j.cfg.Sync {
+		lsn, err := j.Append(n, entries)
+		if err != nil {
+			return 0, err
+		}
+		return lsn, j.WaitWritten(ctx, lsn)
+	}
+	j.mu.Lock()
+	lsn, err := j.append(n, entries)
+	if err != nil {
+		j.giveBack(cost(n))
+		j.mu.Unlock()
+		return 0, err
+	}
+	mine := j.canWrite()
+	if mine {
+		j.take()
+	}
+	j.mu.Unlock()
+	if mine {
+		j.turn()
+		j.handOver()
+	}
+	return lsn, j.WaitWritten(ctx, lsn)
+}
+
+// handOver has the writer look for what has come while somebody else had the turn.
+func (j *Journal) handOver() {
+	j.mu.Lock()
+	more := j.mu.err != nil || j.mu.closing || j.canWrite()
+	j.mu.Unlock()
+	if more {
+		wake(j.wakeWriter)
+	}
 }
 
 // append encodes a frame at the next position. The caller holds mu.
@@ -113,37 +156,54 @@ func (j *Journal) write() {
 		j.mu.Unlock()
 		wake(j.wakeSyncer)
 	}()
-	var g group
-	for j.takeGroup(&g) {
-		for _, r := range g.runs {
-			if err := j.writeRun(r, g.buf[r.from:r.to]); err != nil {
-				j.fail(err)
-				return
-			}
-		}
-		j.groupWritten(&g)
+	for j.awaitTurn() {
+		j.turn()
 	}
 }
 
-// takeGroup waits until there is something to write, and swaps it for g. False
-// ends the writer.
-func (j *Journal) takeGroup(g *group) bool {
+// awaitTurn waits until there is something to write, and takes it. False ends the
+// writer.
+func (j *Journal) awaitTurn() bool {
 	for {
 		j.mu.Lock()
-		if j.mu.err != nil || j.mu.closing && len(j.mu.pending.runs) == 0 {
+		if !j.mu.writing && (j.mu.err != nil || j.mu.closing && len(j.mu.pending.runs) == 0) {
 			j.mu.Unlock()
 			return false
 		}
-		if j.canWrite() {
-			spent := group{buf: g.buf[:0], runs: g.runs[:0]}
-			*g, j.mu.pending = j.mu.pending, spent
-			j.mu.writing = true
+		if j.mu.err == nil && j.canWrite() {
+			j.take()
 			j.mu.Unlock()
 			return true
 		}
 		j.mu.Unlock()
 		<-j.wakeWriter
 	}
+}
+
+// take makes what is pending the group that is written next, by who calls this. The
+// caller holds mu.
+func (j *Journal) take() {
+	j.group, j.mu.pending = j.mu.pending, group{buf: j.group.buf[:0], runs: j.group.runs[:0]}
+	j.mu.writing = true
+}
+
+// turn writes the group that was taken, and ends the turn.
+func (j *Journal) turn() {
+	g := &j.group
+	for _, r := range g.runs {
+		if err := j.writeRun(r, g.buf[r.from:r.to]); err != nil {
+			j.fail(err)
+			j.endTurn()
+			return
+		}
+	}
+	j.groupWritten(g)
+}
+
+func (j *Journal) endTurn() {
+	j.mu.Lock()
+	j.mu.writing = false
+	j.mu.Unlock()
 }
 
 // canWrite decides whether the writer's turn has come. The caller holds mu.
@@ -161,7 +221,7 @@ func (j *Journal) unsyncedLimit() int64 { return 4 * j.cfg.BufferBytes }
 
 // writeRun writes a run, into the next file if it begins there.
 func (j *Journal) writeRun(r run, b []byte) error {
-	f := j.mu.current // only the writer changes it
+	f := j.mu.current // only who writes changes it
 	if f.seq != r.start.File || f.File == nil {
 		var err error
 		if f, err = j.useFile(r.start.File, r.incarnation); err != nil {
@@ -205,16 +265,18 @@ func (j *Journal) setCurrent(f openFile) error {
 	return err
 }
 
-// groupWritten tells everybody that a group was handed to the operating system.
+// groupWritten tells everybody that a group was handed to the operating system. Without
+// syncs it is durable thereby, and the turn ends only when all have been told: they are
+// told in the order of LSNs.
 func (j *Journal) groupWritten(g *group) {
 	j.mu.Lock()
-	j.mu.writing = false
 	j.mu.fresh = true
 	j.written.Store(uint64(g.last))
 	j.mu.writtenQueue = j.wakeWaiters(j.mu.writtenQueue, g.last)
 	j.giveBack(g.room)
 	if j.cfg.Sync {
 		j.mu.unsynced += int64(len(g.buf))
+		j.mu.writing = false
 	}
 	g.room = 0
 	j.mu.Unlock()
@@ -230,6 +292,7 @@ func (j *Journal) groupWritten(g *group) {
 		return
 	}
 	j.publish(g.last)
+	j.endTurn()
 }
 
 // sync is the syncer: it makes durable what was written, while the writer

@@ -14,13 +14,14 @@ import (
 	"github.com/weirstream/weir/internal/vfs"
 )
 
-// gateFS lets a test hold syncs of journal files.
+// gateFS lets a test hold syncs or writes of journal files.
 type gateFS struct {
 	vfs.FS
-	hold  atomic.Bool
-	gate  chan struct{} // closed to let held syncs go on
-	syncs atomic.Int32
-	write atomic.Int32
+	hold       atomic.Bool   // syncs
+	holdWrites atomic.Bool   // writes
+	gate       chan struct{} // closed to let what is held go on
+	syncs      atomic.Int32
+	write      atomic.Int32
 }
 
 func (g *gateFS) Create(name string) (vfs.File, error) { return g.wrap(g.FS.Create(name)) }
@@ -48,6 +49,9 @@ func (f gateFile) Sync() error {
 
 func (f gateFile) WriteAt(p []byte, off int64) (int, error) {
 	f.g.write.Add(1)
+	if f.g.holdWrites.Load() {
+		<-f.g.gate
+	}
 	return f.File.WriteAt(p, off)
 }
 

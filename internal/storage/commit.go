@@ -150,12 +150,9 @@ func (s *Store) commitOS(ctx context.Context, list []*Append, n int64) (used boo
 			return false, 0, s.undo(list[:i+1], err)
 		}
 	}
-	l, err := s.j.Append(n, frames(list))
-	if err != nil {
-		return true, 0, s.journalError(err)
-	}
 	// The frame cannot be taken back, so the caller's context does not end this.
-	if err := s.j.WaitWritten(context.WithoutCancel(ctx), l); err != nil {
+	l, err := s.j.AppendWritten(context.WithoutCancel(ctx), n, frames(list))
+	if err != nil {
 		return true, 0, s.journalError(err)
 	}
 	for _, a := range list {

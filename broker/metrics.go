@@ -194,8 +194,8 @@ func (f *fetch) count(m *metrics) {
 }
 
 // Handler serves what an operator asks: /healthz, /readyz, /metrics, /debug/pprof/
-// /groups/{group}/timeline and, with POST, /backup, which answers with an archive. It
-// is for a listener that only operators reach. A request must name this machine or the listener's own
+// /groups/{group}/timeline, /transactions (those that are open) and, with POST, /backup,
+// which answers with an archive. It is for a listener that only operators reach. A request must name this machine or the listener's own
 // address: a page in an operator's browser could otherwise read it under a name
 // that it points here.
 func (b *Broker) Handler() http.Handler {
@@ -204,6 +204,7 @@ func (b *Broker) Handler() http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { b.health(w, b.Ready()) })
 	mux.HandleFunc("POST /backup", b.serveBackup)
 	mux.HandleFunc("GET /groups/{group}/timeline", b.serveTimeline)
+	mux.HandleFunc("GET /transactions", b.serveOpenTransactions)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(b.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

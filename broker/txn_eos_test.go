@@ -36,7 +36,7 @@ func startCopier(ctx context.Context, t *testing.T, b *brokertest.Broker, id str
 	c := &copier{done: make(chan struct{})}
 	session, err := kgo.NewGroupTransactSession(
 		kgo.SeedBrokers("weir:9092"), kgo.TransactionalID(id), kgo.TransactionTimeout(20*time.Second),
-		kgo.ConsumerGroup("copiers"), kgo.ConsumeTopics("in"), kgo.RequireStableFetchOffsets(),
+		kgo.ConsumerGroup("copiers"), kgo.ConsumeTopics("in"),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(10*time.Second), kgo.HeartbeatInterval(time.Second), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		protocol, kgo.WithContext(ctx),

@@ -42,7 +42,7 @@ func (c *Core) AddPartitions(now time.Time, s Sender, parts []Partition, version
 	}
 	if x.state != Ongoing {
 		x.state, x.started, x.previousID = Ongoing, now.UnixMilli(), -1
-		x.partitions = map[place][16]byte{}
+		x.partitions = make(map[place][16]byte, len(fresh))
 	}
 	for _, p := range fresh {
 		x.partitions[place{p.Topic, p.Number}] = p.ID
@@ -58,13 +58,20 @@ func (c *Core) AddPartitions(now time.Time, s Sender, parts []Partition, version
 // missing are those of parts that the transaction does not have, each once.
 func (x *transaction) missing(parts []Partition) []Partition {
 	var fresh []Partition
-	seen := map[place]bool{}
-	for _, p := range parts {
+	var seen map[place]struct{}
+	for i, p := range parts {
 		at := place{p.Topic, p.Number}
-		if id, ok := x.partitions[at]; (ok && id == p.ID) || seen[at] {
+		if id, ok := x.partitions[at]; ok && id == p.ID {
 			continue
 		}
-		seen[at] = true
+		if fresh == nil {
+			fresh = make([]Partition, 0, len(parts)-i)
+			seen = make(map[place]struct{}, len(parts)-i)
+		}
+		if _, again := seen[at]; again {
+			continue
+		}
+		seen[at] = struct{}{}
 		fresh = append(fresh, p)
 	}
 	return fresh

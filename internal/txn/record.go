@@ -25,7 +25,7 @@ func (e *UnknownKeyError) Error() string {
 
 func keyOf(id string) []byte {
 	k := kmsg.TxnMetadataKey{Version: keyVersion, TransactionalID: id}
-	return k.AppendTo(nil)
+	return k.AppendTo(make([]byte, 0, 8+len(id)))
 }
 
 // value is the record of x.
@@ -36,17 +36,21 @@ func (x *transaction) value() []byte {
 	v.PreviousProducerID, v.NextProducerID, v.ClientTransactionVersion = x.previousID, x.nextID, x.version
 	v.TimeoutMillis, v.State = int32(x.timeout.Milliseconds()), kmsg.TransactionState(x.state)
 	v.LastUpdateTimestamp, v.StartTimestamp = x.updated, x.started
-	for _, p := range x.list() {
-		n := len(v.Topics)
-		if n == 0 || v.Topics[n-1].Topic != p.Topic {
-			t := kmsg.NewTxnMetadataValueTopic()
-			t.Topic = p.Topic
-			v.Topics = append(v.Topics, t)
-			n++
+	bytes := 128
+	all := x.list()
+	numbers := make([]int32, len(all)) // of all topics, one after another
+	for i := 0; i < len(all); {
+		t := kmsg.NewTxnMetadataValueTopic()
+		t.Topic = all[i].Topic
+		first := i
+		for ; i < len(all) && all[i].Topic == t.Topic; i++ {
+			numbers[i] = all[i].Number
 		}
-		v.Topics[n-1].Partitions = append(v.Topics[n-1].Partitions, p.Number)
+		t.Partitions = numbers[first:i]
+		v.Topics = append(v.Topics, t)
+		bytes += partitionBytes + len(t.Topic) + 4*len(t.Partitions)
 	}
-	return v.AppendTo(nil)
+	return v.AppendTo(make([]byte, 0, bytes))
 }
 
 // size is about how many bytes the record of x takes, at most.

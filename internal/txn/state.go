@@ -3,7 +3,6 @@ package txn
 import (
 	"container/heap"
 	"container/list"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -90,9 +89,10 @@ type transaction struct {
 // list are the partitions in order.
 func (x *transaction) list() []Partition {
 	all := make([]Partition, 0, len(x.partitions))
-	for _, p := range slices.SortedFunc(maps.Keys(x.partitions), place.compare) {
-		all = append(all, Partition{p.topic, x.partitions[p], p.number})
+	for p, id := range x.partitions {
+		all = append(all, Partition{p.topic, id, p.number})
 	}
+	slices.SortFunc(all, func(p, q Partition) int { return place{p.Topic, p.Number}.compare(place{q.Topic, q.Number}) })
 	return all
 }
 

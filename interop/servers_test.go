@@ -24,6 +24,7 @@ type server struct {
 	*process
 	t       *testing.T
 	address string
+	admin   string // address of weir's own answers; Apache Kafka has none
 	again   func() *process
 }
 
@@ -44,11 +45,14 @@ func (s *server) start() {
 // weirServe starts a fresh broker on an address, with settings KEY=VALUE.
 func weirServe(t *testing.T, in installed, address string, settings ...string) *server {
 	t.Helper()
-	args := []string{"serve", "--listen", address, "--data", t.TempDir()}
+	admin := freeAddress(t)
+	args := []string{"serve", "--listen", address, "--admin", admin, "--data", t.TempDir()}
 	for _, s := range settings {
 		args = append(args, "--config", s)
 	}
-	return serve(t, address, func() *process { return start(t, "weir serve", nil, in.weir, args...) })
+	s := serve(t, address, func() *process { return start(t, "weir serve", nil, in.weir, args...) })
+	s.admin = admin
+	return s
 }
 
 // freeAddress is a loopback address nobody listens on.

@@ -103,8 +103,8 @@ func (s *story) life(restarts func(...*member)) []*member {
 	s.phase("scale up", func() { s.join(b); s.join(c) }, a, b, c)
 	s.phase("kill -9 one", func() { s.crash(b) }, a, c)
 	s.setSession(longSession)
-	s.returns("the leader, a static member, comes back", a, c)
 	s.phase("one more", func() { s.join(d) }, a, c, d)
+	s.returns("the leader, a static member, comes back", a, c, d)
 	s.phase("scale down", func() { s.leave(d) }, a, c)
 	if took := s.tookOver("d"); took > longSession/2 {
 		s.t.Errorf("the partitions of a member that left were taken over after %v", took)
@@ -172,19 +172,28 @@ func (s *story) heardNothing(members ...*member) {
 	s.t.Helper()
 	for _, m := range members {
 		if heard := s.journal.since(s.began, m.name, "assigned", "revoked", "lost"); len(heard) > 0 {
-			s.t.Errorf("%s heard of a rebalance: %v", m.name, heard)
+			s.t.Errorf("%s heard of a rebalance: %v\n%s", m.name, heard, s.why())
 		}
 	}
 }
 
-// returns is a phase in which a static member comes back, unheard by another.
-func (s *story) returns(name string, m, other *member) {
+// why is what weir says of the group's rebalances.
+func (s *story) why() string {
+	s.t.Helper()
+	if s.server.admin == "" {
+		return ""
+	}
+	return run(s.t, "weir group timeline", nil, "", s.in.weir, "group", "timeline", s.name, "--admin", s.server.admin)
+}
+
+// returns is a phase in which a static member comes back, unheard by the others.
+func (s *story) returns(name string, m *member, others ...*member) {
 	s.t.Helper()
 	if s.library.keepsPlace && s.protocol == consumer {
 		return
 	}
-	s.phase(name, func() { s.comeBack(m) }, m, other)
-	s.heardNothing(other)
+	s.phase(name, func() { s.comeBack(m) }, append(others, m)...)
+	s.heardNothing(others...)
 }
 
 // comeBack starts the next process of a static member. In the classic protocol

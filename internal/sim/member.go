@@ -174,9 +174,14 @@ func (m *session) assigned(_ context.Context, cl *kgo.Client, now map[string][]i
 		return
 	}
 	// A cooperative client that was taken for dead while it joined comes back
-	// under another id with what it had, and where it had been in it. What others
-	// have committed since would be undone: begin anew.
-	m.mixedUp = m.mixedUp || len(m.held) > 0 && id != m.id
+	// under another id with what it had, and where it had been in it, though others
+	// may have had it since: begin anew, and claim nothing for the time between.
+	if m.mixedUp = m.mixedUp || len(m.held) > 0 && id != m.id; m.mixedUp {
+		for p := range m.held {
+			m.forget(p)
+		}
+		return
+	}
 	m.id, m.granted, m.epoch = id, epoch, epoch
 	for topic, parts := range now {
 		for _, part := range parts {

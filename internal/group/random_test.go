@@ -125,13 +125,16 @@ type world struct {
 	gens    map[string]int32            // the highest generation seen of a group, since its record was erased
 	owners  map[string]string           // group/generation/partition → member
 	offsets map[string]map[string]int64 // group → partition → offset, as acknowledged
+	pending map[int64]map[spot]told     // by producer: what it has committed in its open transaction
+	order   map[spot]int                // when the offset of a partition was sent
+	sent    int
 }
 
 func newWorld(t *testing.T, seed int64) *world {
 	w := &world{
 		t: t, r: rand.New(rand.NewSource(seed)), now: time.UnixMilli(5_000_000),
 		asked: map[Token]asked{}, gens: map[string]int32{}, owners: map[string]string{},
-		offsets: map[string]map[string]int64{},
+		offsets: map[string]map[string]int64{}, pending: map[int64]map[spot]told{}, order: map[spot]int{},
 	}
 	w.cfg = Config{
 		InitialRebalanceDelay: time.Duration(w.r.Intn(2)) * 3 * time.Second,
@@ -159,8 +162,10 @@ func (w *world) step() {
 		w.sync(a)
 	case n < 65:
 		w.heartbeat(a)
-	case n < 75:
+	case n < 70:
 		w.commit(a)
+	case n < 75:
+		w.pend(a)
 	case n < 80:
 		w.leave(a)
 	case n < 84:
@@ -168,9 +173,11 @@ func (w *world) step() {
 	case n < 86:
 		w.core.DropTopic(w.now, "t")
 		w.drain()
-		w.offsets = map[string]map[string]int64{}
+		w.offsets, w.pending = map[string]map[string]int64{}, map[int64]map[spot]told{}
 	case n < 88:
 		w.restart()
+	case n < 91:
+		w.end(w.r.Int63n(int64(len(w.actors))), w.r.Intn(3) > 0)
 	default:
 		w.pass(time.Duration(w.r.Intn(12_000)) * time.Millisecond)
 	}
@@ -262,11 +269,56 @@ func (w *world) commit(a *actor) {
 	code := resp.Topics[0].Partitions[0].ErrorCode
 	w.failed(a, code)
 	if code == none {
-		if w.offsets[a.group] == nil {
-			w.offsets[a.group] = map[string]int64{}
-		}
-		w.offsets[a.group][strconv.Itoa(int(p.Partition))] = p.Offset
+		w.sent++
+		w.committed(spot{a.group, place{"t", p.Partition}}, told{at: p.Offset, order: w.sent})
 	}
+}
+
+func (w *world) committed(at spot, o told) {
+	if w.offsets[at.group] == nil {
+		w.offsets[at.group] = map[string]int64{}
+	}
+	w.offsets[at.group][strconv.Itoa(int(at.partition))] = o.at
+	w.order[at] = o.order
+}
+
+// pend commits in the transaction of the actor's producer. Who names a generation must be
+// a member of it.
+func (w *world) pend(a *actor) {
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.ProducerID = int64(slices.Index(w.actors, a))
+	req.Group, req.MemberID, req.InstanceID, req.Generation = a.group, a.id, a.instance, a.gen
+	p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	p.Partition, p.Offset = int32(w.r.Intn(3)), w.r.Int63n(1000)
+	t := kmsg.NewTxnOffsetCommitRequestTopic()
+	t.Topic, t.Partitions = "t", append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	resp := w.core.CommitTxn(w.now, req, topicID, func(string, int32) int16 { return 0 })
+	code := resp.Topics[0].Partitions[0].ErrorCode
+	w.failed(a, code)
+	if code != none {
+		return
+	}
+	if g := w.core.groups[a.group]; a.gen >= 0 && (g.generation != a.gen || g.byID[a.id] == nil) {
+		w.t.Errorf("group %s: %s of generation %d commits in a transaction, the group is at %d", a.group, a.id, a.gen, g.generation)
+	}
+	w.sent++
+	if w.pending[req.ProducerID] == nil {
+		w.pending[req.ProducerID] = map[spot]told{}
+	}
+	w.pending[req.ProducerID][spot{a.group, place{"t", p.Partition}}] = told{at: p.Offset, order: w.sent}
+}
+
+func (w *world) end(producer int64, commit bool) {
+	w.drain()
+	for at, o := range w.pending[producer] {
+		if _, has := w.offsets[at.group][strconv.Itoa(int(at.partition))]; commit && (!has || w.order[at] < o.order) {
+			w.committed(at, o)
+		}
+	}
+	delete(w.pending, producer)
+	w.log = append(w.log, marker(producer, commit))
+	w.core.EndTxn(w.now, producer, commit)
 }
 
 func (w *world) leave(a *actor) {
@@ -305,7 +357,7 @@ func (w *world) restart() {
 	clear(w.asked)
 	w.core = New(w.cfg)
 	for _, r := range w.log {
-		if err := w.core.Replay(r); err != nil {
+		if err := replayed(w.core, r); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -325,6 +377,9 @@ func (w *world) drain() {
 			maps.DeleteFunc(w.owners, func(key, _ string) bool { return strings.HasPrefix(key, e.group+"/") })
 		} else if e.isOffset && e.offset == nil {
 			delete(w.offsets[e.group], strconv.Itoa(int(e.partition)))
+			for _, pending := range w.pending {
+				delete(pending, spot{e.group, place{e.topic, e.partition}})
+			}
 		}
 	}
 	for _, r := range out.Replies {
@@ -404,7 +459,7 @@ func (w *world) check() {
 	w.t.Helper()
 	other := New(w.cfg)
 	for _, r := range w.log {
-		if err := other.Replay(r); err != nil {
+		if err := replayed(other, r); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -426,6 +481,15 @@ func (w *world) check() {
 			}
 		}
 	}
+	for producer, pending := range w.pending {
+		for at, o := range pending {
+			for _, c := range []*Core{w.core, other} {
+				if g := c.groups[at.group]; g == nil || g.pendingOf(producer, at.place) == nil || g.pendingOf(producer, at.place).at != o.at {
+					w.t.Errorf("group %s: offset %d of partition %d, pending of producer %d, is gone", at.group, o.at, at.partition, producer)
+				}
+			}
+		}
+	}
 	for id, offsets := range w.offsets {
 		for partition, at := range offsets {
 			n, _ := strconv.Atoi(partition)
@@ -444,6 +508,7 @@ func (w *world) checkGroups() {
 		w.checkGroup(g)
 		held += g.held
 	}
+	held += int64(len(w.core.txns)) * transactionBytes
 	if held != w.core.Held() {
 		w.t.Errorf("%d bytes are counted, the groups hold %d", w.core.Held(), held)
 	}
@@ -496,6 +561,13 @@ func (w *world) checkGroup(g *group) {
 			fail("%s: nobody watches member %s", g.state, m.id)
 		}
 	}
+	for topic, partitions := range g.unstable {
+		for _, producers := range partitions {
+			for _, o := range producers {
+				held += heldPending(topic, o)
+			}
+		}
+	}
 	if held != g.held {
 		fail("%d bytes are counted, it holds %d", g.held, held)
 	}
@@ -505,7 +577,7 @@ func (w *world) checkGroup(g *group) {
 	if len(g.members) > 0 && !slices.Contains(slices.Collect(maps.Values(support)), len(g.members)) {
 		fail("no protocol that all support: %v", support)
 	}
-	if g.state == PreparingRebalance != g.joinTimer.armed() || len(g.offsets) > 0 && g.state == Empty && !g.expiry.armed() {
+	if g.state == PreparingRebalance != g.joinTimer.armed() || len(g.offsets) > 0 && len(g.unstable) == 0 && g.state == Empty && !g.expiry.armed() {
 		fail("%s: join timer %v, expiry %v", g.state, g.joinTimer.armed(), g.expiry.armed())
 	}
 }
@@ -599,6 +671,10 @@ func (w *world) follow(a *actor) {
 func (w *world) finish() {
 	w.pass(10 * time.Minute)
 	w.drain()
+	for producer := range int64(len(w.actors)) {
+		w.end(producer, producer%2 == 0)
+	}
+	w.check()
 	for tok, q := range w.asked {
 		w.t.Errorf("token %d of %s (join %v) was never answered", tok, q.a.name, q.join)
 	}
@@ -611,15 +687,9 @@ func (w *world) finish() {
 		w.t.Error("a timer is left in the end")
 	}
 	checkHistory(w.t, w.core)
-	// Every key of the log ends with a tombstone.
-	last := map[string][]byte{}
-	for _, r := range w.log {
-		last[string(r.Key)] = r.Value
-	}
-	for key, value := range last {
-		if value != nil {
-			w.t.Errorf("the log still holds %q: %q", key, value)
-		}
+	// What is not aborted ends with a tombstone.
+	for _, r := range compacted(w.log) {
+		w.t.Errorf("the log still holds %s", describeRecord(r))
 	}
 }
 

@@ -36,10 +36,13 @@ func beginner(t *testing.T, b *brokertest.Broker, id string) *rawTxn {
 	return x
 }
 
-func (c *rawConn) findTxnCoordinator() {
+func (c *rawConn) findTxnCoordinator() { c.findCoordinator(1) }
+
+// findCoordinator makes the topic of a coordinator, if it was not asked for before.
+func (c *rawConn) findCoordinator(kind int8) {
 	c.t.Helper()
 	req := kmsg.NewPtrFindCoordinatorRequest()
-	req.Version, req.CoordinatorType, req.CoordinatorKeys = 6, 1, []string{"any"}
+	req.Version, req.CoordinatorType, req.CoordinatorKeys = 6, kind, []string{"any"}
 	found := ask[*kmsg.FindCoordinatorResponse](c, req).Coordinators[0]
 	wantCode(c.t, "FindCoordinator", found.ErrorCode, nil)
 }

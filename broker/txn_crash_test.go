@@ -3,12 +3,14 @@ package broker_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weirstream/weir/broker/brokertest"
 	"github.com/weirstream/weir/internal/batch"
+	"github.com/weirstream/weir/internal/vfs"
 )
 
 // TestEndsAreWholeAfterCrashes: producers write to three partitions and commit an offset in
@@ -48,6 +50,33 @@ type wholeWorld struct {
 	next    int            // number of the next transaction
 	outcome map[int]string // commit, abort or unknown
 	unknown int
+	pending []byte // the request that is to be interrupted
+}
+
+// stopInside sends the request of an end, and returns when the broker has made a few
+// operations on its files for it, while it is about to make the next.
+func (w *wholeWorld) stopInside(x *rawTxn) {
+	reached, answered := make(chan struct{}), make(chan struct{})
+	left := w.rng.IntN(8)
+	w.b.Files().Add(vfs.Rule{Op: vfs.OpAny, Err: vfs.ErrLocked, Match: func(string) bool {
+		left--
+		if left == 0 {
+			close(reached)
+			for range 200 {
+				runtime.Gosched() // the power is cut meanwhile
+			}
+		}
+		return false
+	}})
+	x.write(w.pending)
+	go func() {
+		x.readFrame()
+		close(answered)
+	}()
+	select {
+	case <-reached:
+	case <-answered:
+	}
 }
 
 // round runs a few transactions, cuts the power in the last of them, and looks.
@@ -57,6 +86,10 @@ func (w *wholeWorld) round() {
 		w.transaction(x, true)
 	}
 	w.transaction(x, false)
+	if w.outcome[w.next-1] == "sent" {
+		w.outcome[w.next-1] = "unknown"
+		w.stopInside(x)
+	}
 	x.net.Close() // else the broker would wait for it to take its answer
 	if w.durable && w.rng.IntN(2) == 0 {
 		w.b.Crash(w.rng.Uint64())
@@ -92,7 +125,8 @@ func (w *wholeWorld) transaction(x *rawTxn, whole bool) {
 	wantCode(w.t, "offset", x.pend(5, "g", "out", int64(n)), nil)
 	commit := w.rng.IntN(3) > 0
 	if !whole {
-		x.send(x.endRequest(endV2, commit)) // and nobody waits for the answer
+		w.pending = x.frame(x.endRequest(endV2, commit))
+		w.outcome[n] = "sent"
 		w.unknown++
 		return
 	}

@@ -35,7 +35,7 @@
 //     of groups: what they sent is counted in the coordinator. Nothing that a request
 //     names twice is answered twice. A connection stops reading at maxPending bytes of
 //     answers or maxInflight requests; a Fetch has one chunk in memory at a time, a
-//     small one when manyChunks are held. Who has nothing to write holds no buffer.
+//     small one when manyChunks are held; so with long lists of aborted transactions. Who has nothing to write holds no buffer.
 //  6. Input from the wire never panics. Should it, only its connection ends.
 //  7. A handler answers its call exactly once.
 //

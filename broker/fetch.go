@@ -23,6 +23,7 @@ type fetch struct {
 	maxBytes   int
 	committed  bool // isolation level read_committed
 	listed     int  // aborted transactions in the answer
+	writer     *answerWriter
 	follower   bool // somebody poses as a follower; there are none
 	session    int32
 	epoch      int32 // of the session
@@ -62,8 +63,9 @@ const (
 	// maxFetchBytes bounds what one answer holds, whatever the client asks for.
 	maxFetchBytes = 64 << 20
 	// maxAborted bounds the aborted transactions that one answer lists, 256 KiB, beyond
-	// those of a single batch.
-	maxAborted = 8192
+	// those of a single batch. More than fewAborted, 16 KiB, count as a large buffer of
+	// the connection, of which there are manyChunks.
+	maxAborted, fewAborted = 8192, 512
 	// keptPartitions is the largest list that a recycled fetch keeps.
 	keptPartitions = 1024
 )
@@ -89,6 +91,7 @@ func (f *fetch) cost() int64 {
 // serveFetch answers a Fetch. What it takes counts in conn.pending meanwhile.
 func (w *answerWriter) serveFetch(s *slot) error {
 	f := s.fetch
+	f.writer = w
 	err := w.gather(f)
 	if err == nil && f.lsn > 0 {
 		err = w.c.b.store.Wait(w.c.ctx, f.lsn, storage.Durable)
@@ -217,6 +220,9 @@ func (p *fetchPartition) read(f *fetch, total int) int16 {
 	return 0
 }
 
+// mayListMany claims the memory of a long list.
+func (f *fetch) mayListMany() bool { return f.writer == nil || f.writer.claimChunk() }
+
 // listAborted finds the aborted transactions that have records in an extent, which it
 // makes shorter while there are too many for one answer; the first batch of an answer
 // comes whatever there is to say of it. On an error the extent is released.
@@ -227,7 +233,7 @@ func (p *fetchPartition) listAborted(f *fetch, extent storage.Extent, first bool
 			extent.Release()
 			return storage.Extent{}, err
 		}
-		if len(list) <= maxAborted-f.listed {
+		if n := f.listed + len(list); n <= fewAborted || n <= maxAborted && f.mayListMany() {
 			p.aborted = list
 			f.listed += len(list)
 			return extent, nil

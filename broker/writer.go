@@ -210,17 +210,19 @@ var (
 // are wanted. It counts the large buffer that they will need, so that no two writers
 // take the last one.
 func (w *answerWriter) chunkSize(want int) int {
-	if w.chunk || want <= gathered {
+	if want <= gathered || w.claimChunk() {
 		return chunkBytes
 	}
-	held := &w.c.b.chunks
-	for n := held.Load(); n < w.c.b.maxChunks; n = held.Load() {
-		if held.CompareAndSwap(n, n+1) {
-			w.chunk = true
-			return chunkBytes
-		}
-	}
 	return gathered
+}
+
+// claimChunk counts a large buffer of this connection, unless there are too many.
+func (w *answerWriter) claimChunk() bool {
+	held := &w.c.b.chunks
+	for n := held.Load(); !w.chunk && n < w.c.b.maxChunks; n = held.Load() {
+		w.chunk = held.CompareAndSwap(n, n+1)
+	}
+	return w.chunk
 }
 
 // grow makes room for n bytes behind out, chunkBytes at most together.

@@ -76,7 +76,7 @@ func (b *Broker) produce(c *call, body []byte) error {
 		p.level = storage.Durable
 	}
 	if p.transactional {
-		b.joinTxn(&p, r)
+		b.joinTxn(&p, r, partitions)
 	}
 	s := c.slot
 	s.buf = appendHeader(s.buf[:0], c.correlation, c.flexible)

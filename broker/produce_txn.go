@@ -38,8 +38,9 @@ type refusedPartition struct {
 }
 
 // joinTxn looks which partitions are not in the transaction yet, and has them taken in or
-// asks why not. Nothing is allocated when all are in.
-func (b *Broker) joinTxn(p *produceRequest, r wireReader) {
+// asks why not. Nothing is allocated when all are in. partitions is how many the request
+// names.
+func (b *Broker) joinTxn(p *produceRequest, r wireReader, partitions int) {
 	var from txn.Sender
 	var missing []txn.Partition
 	for range r.array(p.topicBytes()) {
@@ -62,6 +63,7 @@ func (b *Broker) joinTxn(p *produceRequest, r wireReader) {
 			}
 			if len(missing) == 0 {
 				from = txn.Sender{ProducerID: v.ProducerID(), Epoch: v.ProducerEpoch()}
+				missing = make([]txn.Partition, 0, min(partitions, 64))
 			}
 			if from.ProducerID == v.ProducerID() && from.Epoch == v.ProducerEpoch() {
 				missing = append(missing, txn.Partition{Topic: t.Name, ID: t.ID, Number: n})

@@ -51,11 +51,15 @@ func (s *txnShard) commit(out *txn.Output) (storage.LSN, error) {
 // there only under the name, has none.
 func (s *txnShard) markers(image *meta.Image, changes []txn.Change, now time.Time) []storage.Append {
 	var appends []storage.Append
-	at := map[txnPartition]int{}
+	var at map[txnPartition]int
 	for i := range changes {
 		ch := &changes[i]
 		if ch.Kind == txn.Opened {
 			continue
+		}
+		if at == nil {
+			at = make(map[txnPartition]int, len(ch.Partitions))
+			appends = make([]storage.Append, 0, len(ch.Partitions)+1)
 		}
 		marker := batch.BuildMarker(ch.ProducerID, ch.Epoch, now.UnixMilli(),
 			batch.Marker{Commit: ch.Kind == txn.Committed, CoordinatorEpoch: s.log.epoch()})
@@ -121,11 +125,7 @@ func (s *txnShard) letIn(changes []txn.Change) {
 		if endsLater(changes[i+1:], ch.ProducerID) {
 			continue
 		}
-		partitions := make([]txnPartition, 0, len(ch.Partitions))
-		for _, p := range ch.Partitions {
-			partitions = append(partitions, txnPartition{p.ID, p.Number})
-		}
-		s.txns.open.add(ch.ProducerID, ch.Epoch, partitions)
+		s.txns.open.add(ch.ProducerID, ch.Epoch, ch.Partitions)
 		s.mine[ch.ProducerID] = struct{}{}
 	}
 }

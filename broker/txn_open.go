@@ -8,6 +8,7 @@ import (
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/storage"
+	"github.com/weirstream/weir/internal/txn"
 )
 
 // openTxns is what the partitions know of open transactions: which producer may write to
@@ -87,17 +88,17 @@ func (o *openTxns) hangs(producerID int64, at txnPartition) bool {
 }
 
 // add opens partitions to a producer.
-func (o *openTxns) add(producerID int64, epoch int16, partitions []txnPartition) {
+func (o *openTxns) add(producerID int64, epoch int16, partitions []txn.Partition) {
 	p := o.part(producerID)
 	p.Lock()
 	defer p.Unlock()
 	t := p.byProducer[producerID]
 	if t == nil || t.ending || t.epoch != epoch {
-		t = &openTxn{epoch: epoch, partitions: map[txnPartition]struct{}{}}
+		t = &openTxn{epoch: epoch, partitions: make(map[txnPartition]struct{}, len(partitions))}
 		p.byProducer[producerID] = t
 	}
-	for _, at := range partitions {
-		t.partitions[at] = struct{}{}
+	for i := range partitions {
+		t.partitions[txnPartition{partitions[i].ID, partitions[i].Number}] = struct{}{}
 	}
 }
 

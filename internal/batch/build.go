@@ -1,6 +1,9 @@
 package batch
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Producer identifies an idempotent producer's batch (KIP-98).
 type Producer struct {
@@ -29,9 +32,14 @@ func Build(opt BuildOptions, records ...Record) Batch {
 // behind it.
 func AppendBatch(dst []byte, opt BuildOptions, records ...Record) []byte {
 	start := len(dst)
-	dst = append(dst, make([]byte, HeaderLen)...)
+	n, longest := 0, 0
+	for k := range records {
+		size := mostBytes(&records[k])
+		n, longest = n+size, max(longest, size)
+	}
+	dst = append(slices.Grow(dst, HeaderLen+n), make([]byte, HeaderLen)...)
 	base, largest := records[0].Timestamp, records[0].Timestamp
-	var scratch []byte
+	scratch := make([]byte, 0, longest)
 	for k := range records {
 		r := &records[k]
 		largest = max(largest, r.Timestamp)
@@ -65,6 +73,16 @@ func AppendBatch(dst []byte, opt BuildOptions, records ...Record) []byte {
 	binary.BigEndian.PutUint32(b[57:], uint32(len(records)))
 	b.setCRC()
 	return dst
+}
+
+// mostBytes is how long a record can be, with its length field: each varint but that of
+// the timestamp has five bytes at most.
+func mostBytes(r *Record) int {
+	n := 6*binary.MaxVarintLen32 + binary.MaxVarintLen64 + len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += 2*binary.MaxVarintLen32 + len(h.Key) + len(h.Value)
+	}
+	return n
 }
 
 // appendRecord appends a record without its length field. Kafka's varints are

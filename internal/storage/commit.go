@@ -99,8 +99,12 @@ func (s *Store) commitMany(ctx context.Context, appends []Append, n int64) (used
 	}
 	for _, a := range list {
 		a.Partition.mu.Lock()
-		defer a.Partition.mu.Unlock()
 	}
+	defer func() { // one, not one for each: those would be allocated
+		for i := range appends {
+			appends[i].Partition.mu.Unlock()
+		}
+	}()
 	var duplicates LSN
 	fresh := list[:0]
 	for _, a := range list {

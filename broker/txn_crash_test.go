@@ -20,7 +20,7 @@ import (
 func TestEndsAreWholeAfterCrashes(t *testing.T) {
 	rounds := 60
 	if testing.Short() {
-		rounds = 5
+		rounds = 15
 	}
 	for _, durability := range []string{"sync", "os"} {
 		t.Run(durability, func(t *testing.T) {

@@ -16,16 +16,21 @@ import (
 	"github.com/weirstream/weir/internal/batch"
 )
 
-// reading is what a client has read: the next offset and the high watermark that
-// it was told, of each partition it fetches.
+// reading is what a client has read: the next offset and the end that it was told, of
+// each partition it fetches, and which aborted transactions.
 type reading struct {
-	next, high int64
-	bytes      int
+	next, end int64
+	bytes     int
+	aborted   map[abortedTxn]bool
 }
 
+// abortedTxn is an aborted transaction in an answer.
+type abortedTxn struct{ producer, first int64 }
+
 // TestSessionAgainstFullFetch does random things to topics and to what is
-// fetched, with one client that keeps a session and one that sends full requests.
-// Both must read the same records and be told the same marks. The environment
+// fetched, plainly and in transactions, with one client that keeps a session and one that
+// sends full requests; both read everything, or committed records only. Both must read the
+// same records and be told the same marks and aborted transactions. The environment
 // variable WEIR_SEED repeats one run.
 func TestSessionAgainstFullFetch(t *testing.T) {
 	seeds := []uint64{1, 2, 3, 4, 5, 6}
@@ -34,12 +39,17 @@ func TestSessionAgainstFullFetch(t *testing.T) {
 	}
 	for _, seed := range seeds {
 		for _, version := range []int16{11, 15} {
-			t.Run(fmt.Sprintf("seed %d v%d", seed, version), func(t *testing.T) {
+			isolation := int8(seed % 2)
+			t.Run(fmt.Sprintf("seed %d v%d isolation %d", seed, version, isolation), func(t *testing.T) {
 				m := newSessionModel(t, seed, version)
+				m.isolation = isolation
 				for range 250 {
 					m.step()
 				}
 				m.drain()
+				if isolation == 1 && m.aborted == 0 {
+					t.Error("nobody was told of an aborted transaction")
+				}
 				if t.Failed() {
 					t.Logf("again: WEIR_SEED=%d go test ./broker -run TestSessionAgainstFullFetch", seed)
 				}
@@ -60,6 +70,10 @@ type sessionModel struct {
 	changed  map[at]bool     // that the next request must name
 	dropped  map[at]bool     // that it must forget
 	read     map[at]*reading // by the session
+
+	isolation int8
+	txns      []*rawTxn
+	aborted   int // transactions that the full fetch was told of
 }
 
 func newSessionModel(t *testing.T, seed uint64, version int16) *sessionModel {
@@ -72,6 +86,9 @@ func newSessionModel(t *testing.T, seed uint64, version int16) *sessionModel {
 	m.full.epoch = -1
 	for _, name := range []string{"a", "b", "c"} {
 		m.create(name)
+	}
+	for _, id := range []string{"x", "y", "z"} {
+		m.txns = append(m.txns, beginner(t, b, id))
 	}
 	return m
 }
@@ -89,6 +106,10 @@ func (m *sessionModel) any() at {
 func (m *sessionModel) step() {
 	p := m.any()
 	switch n := m.rng.IntN(100); {
+	case n < 12:
+		m.produceInTxn(p)
+	case n < 20:
+		m.txns[m.rng.IntN(len(m.txns))].end(endV2, m.rng.IntN(2) == 0) // refused if none is open
 	case n < 35:
 		if m.topics[p.topic] {
 			ask[*kmsg.ProduceResponse](m.producer, produceRequest(9, -1, p.topic, p.partition, records(1+m.rng.IntN(3))))
@@ -113,10 +134,38 @@ func (m *sessionModel) step() {
 	}
 }
 
+func (m *sessionModel) produceInTxn(p at) {
+	m.t.Helper()
+	if !m.topics[p.topic] || p.partition == 4 {
+		return
+	}
+	x := m.txns[m.rng.IntN(len(m.txns))]
+	key := fmt.Sprint(p)
+	req := produceRequest(produceV2, -1, p.topic, p.partition, x.batch(key))
+	req.TransactionID = &x.id
+	wantCode(m.t, "produce in a transaction", produced(ask[*kmsg.ProduceResponse](x.rawConn, req)).ErrorCode, nil)
+	x.next[key]++
+}
+
+// request asks as the clients of this run do.
+func (m *sessionModel) request(c *sessionClient, parts, forgotten []at) *kmsg.FetchRequest {
+	req := c.request(parts, forgotten)
+	req.IsolationLevel = m.isolation
+	return req
+}
+
+// end is how far the clients of this run may read.
+func (m *sessionModel) end(p *kmsg.FetchResponseTopicPartition) int64 {
+	if m.isolation == 1 {
+		return p.LastStableOffset
+	}
+	return p.HighWatermark
+}
+
 func (m *sessionModel) want(p at) {
 	if !m.wanted[p] {
 		m.wanted[p], m.changed[p] = true, true
-		m.read[p] = &reading{high: -1}
+		m.read[p] = &reading{end: -1, aborted: map[abortedTxn]bool{}}
 	}
 }
 
@@ -169,7 +218,7 @@ func (m *sessionModel) poll() {
 	clear(m.changed)
 	clear(m.dropped)
 	m.session.maxBytes = int32(m.rng.IntN(400))
-	resp := ask[*kmsg.FetchResponse](m.session.rawConn, m.session.request(parts, forgotten))
+	resp := ask[*kmsg.FetchResponse](m.session.rawConn, m.request(m.session, parts, forgotten))
 	if resp.ErrorCode != 0 {
 		m.t.Fatalf("session %d, epoch %d: code %d", m.session.id, m.session.epoch, resp.ErrorCode)
 	}
@@ -183,7 +232,10 @@ func (m *sessionModel) poll() {
 		if !m.wanted[p] {
 			m.t.Fatalf("%v is told, but was forgotten", p)
 		}
-		r.high = got.HighWatermark
+		r.end = m.end(got)
+		for _, a := range got.AbortedTransactions {
+			r.aborted[abortedTxn{a.ProducerID, a.FirstOffset}] = true
+		}
 		for rest := got.RecordBatches; len(rest) > 0; {
 			one, more, err := batch.Split(rest)
 			if err != nil {
@@ -240,7 +292,7 @@ func (m *sessionModel) drain() {
 		m.poll()
 		quiet := len(m.changed) == 0
 		for p := range m.wanted {
-			quiet = quiet && m.read[p].next == m.read[p].high
+			quiet = quiet && m.read[p].next == m.read[p].end
 		}
 		if quiet {
 			break
@@ -251,10 +303,21 @@ func (m *sessionModel) drain() {
 		parts = append(parts, p)
 	}
 	seen := 0
-	m.take(m.full, ask[*kmsg.FetchResponse](m.full.rawConn, m.full.request(parts, nil)), func(p at, got *kmsg.FetchResponseTopicPartition) {
+	m.take(m.full, ask[*kmsg.FetchResponse](m.full.rawConn, m.request(m.full, parts, nil)), func(p at, got *kmsg.FetchResponseTopicPartition) {
 		seen++
-		if r := m.read[p]; r.high != got.HighWatermark || r.next != got.HighWatermark || r.bytes != len(got.RecordBatches) {
-			m.t.Errorf("%v: the session read %d bytes to %d of %d, a full fetch %d bytes of %d", p, r.bytes, r.next, r.high, len(got.RecordBatches), got.HighWatermark)
+		end := m.end(got)
+		r := m.read[p]
+		if r.end != end || r.next != end || r.bytes != len(got.RecordBatches) {
+			m.t.Errorf("%v: the session read %d bytes to %d of %d, a full fetch %d bytes of %d", p, r.bytes, r.next, r.end, len(got.RecordBatches), end)
+		}
+		for _, a := range got.AbortedTransactions {
+			m.aborted++
+			if !r.aborted[abortedTxn{a.ProducerID, a.FirstOffset}] {
+				m.t.Errorf("%v: the session is not told of an aborted transaction at %d", p, a.FirstOffset)
+			}
+		}
+		if len(r.aborted) != len(got.AbortedTransactions) {
+			m.t.Errorf("%v: the session is told of %d aborted transactions, a full fetch of %d", p, len(r.aborted), len(got.AbortedTransactions))
 		}
 	})
 	if seen != len(m.wanted) {

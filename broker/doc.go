@@ -8,13 +8,14 @@
 // An api is a row of the table of what is served. The metadata store holds the
 // newest image of topics; a topic is what serving one needs. A fetchSession is what
 // a client that fetches many partitions is known to want. The coordinator is the
-// shell of package internal/group.
+// shell of package internal/group, transactions that of package internal/txn; both are a
+// shardSet, and each of its shards is a loop.
 //
 //	          ┌─ readLoop ──────────────────────┐          ┌─ writeLoop ─────────────┐
 //	socket ──▶│ frame ▸ header ▸ table ▸ handler │──slots──▶│ filled? durable? write  │──▶ socket
 //	          └───────────────┬─────────────────┘  (queue) │ fetch: wait, read, write│
 //	                          │ commit, hand on             └───────────▲─────────────┘
-//	            storage · metadata · coordinator ──────── reply(LSN) ────┘
+//	            storage · metadata · coordinators ─────── reply(LSN) ────┘
 //
 // # Invariants
 //
@@ -38,27 +39,32 @@
 //     small one when manyChunks are held; so with long lists of aborted transactions. Who has nothing to write holds no buffer.
 //  6. Input from the wire never panics. Should it, only its connection ends.
 //  7. A handler answers its call exactly once.
+//  8. No batch of a transaction is appended behind its marker, and none before the
+//     coordinator's record that its partition is in it: openTxns is asked under the
+//     partition's lock.
 //
 // # Who may call what, and who owns which goroutine
 //
 // Config, Broker and its methods are for any goroutine. start owns two goroutines
 // per connection: Shutdown waits for both. The metadata store owns those that
-// remove deleted topics or records, or alter settings; the coordinator owns its shards, retention the
+// remove deleted topics or records, or alter settings; the coordinators own their shards, retention the
 // one that looks for what topics need not keep. Serve runs on its caller's
 // goroutine.
 //
 // Locks: Broker.mu guards lists and is held for no call that waits. The metadata
-// store's token (a channel) comes before shards that stand still for a deletion,
-// and these before partitions.
+// store's token (a channel) comes before shards of groups that stand still, for a deletion
+// or the end of a transaction, and these before partitions. A shard of transactions comes
+// before all of them.
 //
 // # Shutdown
 //
-// Listeners close; readers stop before their next request; the coordinator
+// Listeners close; readers stop before their next request; the coordinator of
+// transactions ends what it has begun; that of groups
 // answers the members that wait; writers send what is answered as soon as it is
 // durable; then the store closes. What takes longer than shutdownGrace is cut.
 //
 // # Left out on purpose
 //
-// Replication. Transactions, quotas, ACLs, TLS and SASL come later; what is not
+// Replication. Quotas, ACLs, TLS and SASL come later; what is not
 // served is not advertised.
 package broker

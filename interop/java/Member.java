@@ -44,6 +44,9 @@ public final class Member implements ConsumerRebalanceListener {
         p.put("auto.offset.reset", "earliest");
         p.put("enable.auto.commit", "false");
         p.put("reconnect.backoff.max.ms", "200");
+        // Without its only broker this client would begin anew and forget its topics for a moment, upon which
+        // the leader of a group asks for a rebalance.
+        p.put("metadata.recovery.strategy", "none");
         p.put("key.deserializer", StringDeserializer.class.getName());
         p.put("value.deserializer", StringDeserializer.class.getName());
         if (flags.containsKey("instance")) {

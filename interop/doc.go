@@ -30,6 +30,26 @@
 // must move is revoked, and that a static member or the broker comes back unnoticed.
 // The broker's own account of members and offsets is held against theirs.
 //
+// # Stories of transactions
+//
+// One story tells the life of a transactional id: its producer commits and aborts,
+// is fenced by the next, lets its time pass, and copies a topic in transactions that
+// hold the group's offsets, while the copier is killed in one of them and the broker
+// between others. It runs with each client library, all at once, in both versions
+// of transactions (the feature transaction.version):
+//
+//	library           version 1       version 2
+//	franz-go          yes             yes
+//	Java              yes (3.5)       yes
+//	confluent-kafka   yes             has it not (librdkafka 2.16)
+//	kafka-python      yes             has it not (3.0.12)
+//	sarama            yes             has it not (1.61)
+//
+// The programs (package transactor, python/transactor.py, java/Transactor.java, and
+// sarama, which is a module of its own) obey the story line by line. Afterwards three kinds of
+// read_committed consumers must find what was committed and nothing else, in order,
+// at the same offsets: weir consume, confluent-kafka and Java's console consumer.
+//
 // The tests need Python packages, Java and Apache Kafka's jars. The script run,
 // beside this file, installs all of it below .work, builds weir, and runs the
 // tests with the environment they want; there none may skip. In go test ./...

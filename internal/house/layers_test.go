@@ -41,6 +41,8 @@ var layers = map[string][]string{
 	"internal/sim":   {},
 	"interop":        {},
 	"interop/member": {},
+
+	"interop/transactor": {},
 }
 
 func TestLayers(t *testing.T) {

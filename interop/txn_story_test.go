@@ -1,0 +1,287 @@
+//go:build unix
+
+package interop
+
+import (
+	"context"
+	"maps"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// Timeouts of transactions: one that must not be over before the story ends, and
+// one that the story waits for.
+const (
+	longTxn  = time.Minute
+	shortTxn = 10 * time.Second
+)
+
+// txnStory is the life of a transactional id: it commits, aborts, is fenced, times
+// out, and copies a topic, whatever is killed meanwhile.
+type txnStory struct {
+	t      *testing.T
+	in     installed
+	flow   flow
+	server *server
+	// atOnce: what a transaction wrote can be read as soon as its end is answered,
+	// as weir promises. Apache Kafka answers first and writes its markers then.
+	atOnce bool
+	name   string // of the flow, the transactional id and the group
+
+	out, from, to string // topics: what commands write; what is copied, and where
+
+	journal *journal // of the copiers
+	copier  *process
+	crashes int // of copiers that the story did not kill
+	admin   *kadm.Client
+}
+
+func newTxnStory(t *testing.T, in installed, s *server, f flow) *txnStory {
+	t.Helper()
+	st := &txnStory{
+		t: t, in: in, flow: f, server: s, name: f.name, journal: newJournal(),
+		out: f.name + "-out", from: f.name + "-from", to: f.name + "-to",
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("what happened to the copiers:\n%s", st.journal)
+		}
+	})
+	st.admin = kadm.NewClient(client(t, s.address))
+	createTopic(t, s.address, st.out, 2)
+	createTopic(t, s.address, st.from, partitions)
+	createTopic(t, s.address, st.to, partitions)
+	return st
+}
+
+// tell tells the story, in which restart restarts the broker, and returns what
+// read_committed consumers must find afterwards.
+func (s *txnStory) tell(restart func()) content {
+	s.t.Helper()
+	first := s.ends()
+	second := s.fence(first)
+	s.timeOut(second)
+	copied := s.copies(restart)
+	return content{
+		s.out: {0: {"one", "three"}, 1: {"two"}},
+		s.to:  copied,
+	}
+}
+
+// ends commits and aborts.
+func (s *txnStory) ends() *transactor {
+	s.t.Helper()
+	p := s.transactor("first", longTxn)
+	began := s.epoch()
+	p.does("begin", s.send(0, "one"), s.send(1, "two"))
+	s.isOpen(s.out)
+	p.does("commit")
+	s.isStable("a commit", s.out)
+	p.does("begin", s.send(0, "never"), s.send(1, "never"), "abort")
+	s.isStable("an abort", s.out)
+	p.does("begin", s.send(0, "three"), "commit")
+	s.isStable("another commit", s.out)
+	// Version 2 gives each transaction an epoch of its own, version 1 none.
+	if ended := s.epoch(); (ended > began) != (s.flow.version == 2) {
+		s.t.Errorf("the epoch of the producer is %d after three transactions, it was %d: not version %d of transactions", ended, began, s.flow.version)
+	}
+	return p
+}
+
+// fence starts a second producer with the same transactional id: the open
+// transaction of the first is aborted, and the first learns that it is dead.
+func (s *txnStory) fence(first *transactor) (second *transactor) {
+	s.t.Helper()
+	first.does("begin", s.send(0, "fenced"))
+	s.isOpen(s.out)
+	second = s.transactor("second", shortTxn)
+	s.isStable("the start of the next producer", s.out)
+	if a := first.ask("commit"); a.Event != "refused" || !a.Fatal {
+		s.t.Errorf("the producer that was fenced commits and is told %+v", a)
+	}
+	first.kill()
+	return second
+}
+
+// timeOut lets a transaction pass its time: the broker aborts it, and its commit
+// comes too late.
+func (s *txnStory) timeOut(p *transactor) {
+	s.t.Helper()
+	p.does("begin", s.send(1, "late"))
+	began := time.Now()
+	s.isOpen(s.out)
+	s.untilStable("the time of a transaction", s.out)
+	if took := time.Since(began); took < shortTxn-2*time.Second {
+		s.t.Errorf("a transaction with a timeout of %v is aborted after %v", shortTxn, took)
+	}
+	a := p.ask("commit")
+	if a.Event != "refused" {
+		s.t.Errorf("a commit that comes too late is told %+v", a)
+	}
+	s.t.Logf("a commit that comes too late: %+v", a)
+	p.kill()
+}
+
+// copies has copiers copy a topic that grows all the time. The first is killed in a
+// transaction, which the next aborts when it begins. Later the broker is restarted.
+// It returns what must be there.
+func (s *txnStory) copies(restart func()) map[int32][]string {
+	s.t.Helper()
+	producer := produceAlways(s.t, s.server.address, s.from, partitions)
+	s.startCopier("-hang", "4")
+	s.journal.until(s.t, "copier that hangs", func() bool { return s.journal.count("hangs") > 0 || isOver(s.copier.done) })
+	s.copier.kill()
+	if s.journal.count("hangs") == 0 {
+		s.t.Fatalf("the copier ended; it printed:\n%s", s.copier.output())
+	}
+	s.isOpen(s.to)
+	s.startCopier()
+	s.copied("records after the death of a copier", oneMore(producer.acknowledged()))
+	restart()
+	s.copied("records after the restart of the broker", oneMore(producer.acknowledged()))
+	producer.close()
+	sent := producer.acknowledged()
+	s.copied("the last record", sent)
+	s.copier.terminate()
+	if s.journal.count("left") == 0 {
+		s.t.Errorf("the copier did not end in order; it printed:\n%s", s.copier.output())
+	}
+	s.isStable("all", s.to)
+	want := map[int32][]string{}
+	for p, n := range sent {
+		for i := range n {
+			want[p] = append(want[p], strconv.FormatInt(i, 10))
+		}
+	}
+	s.t.Logf("%d transactions committed, %d aborted; %d copiers died of themselves", s.journal.count("committed"), s.journal.count("aborted"), s.crashes)
+	return want
+}
+
+func (s *txnStory) startCopier(args ...string) {
+	s.t.Helper()
+	s.copier = s.program("copier", func(line string) bool { return s.journal.line("copier", line) },
+		append([]string{"-group", s.name, "-from", s.from, "-to", s.to}, args...)...)
+	s.copier.in.Close()
+}
+
+// mostCrashes is how often a copier may give up: once for the restart of the broker,
+// and some more where a machine is slow.
+const mostCrashes = 4
+
+// copied waits until transactions have committed such offsets, and starts the next
+// copier when one gave up.
+func (s *txnStory) copied(what string, want map[int32]int64) {
+	s.t.Helper()
+	done := func() bool {
+		got := s.journal.commits()
+		for p, n := range want {
+			if got[p] < n {
+				return false
+			}
+		}
+		return true
+	}
+	for !done() {
+		s.journal.until(s.t, what, func() bool { return done() || isOver(s.copier.done) })
+		if done() {
+			return
+		}
+		if s.crashes++; s.crashes > mostCrashes {
+			s.t.Fatalf("too many copiers give up; the last printed:\n%s", s.copier.output())
+		}
+		s.t.Logf("a copier gave up; it printed:\n%s", s.copier.output())
+		s.copier.kill()
+		s.startCopier()
+	}
+}
+
+func oneMore(of map[int32]int64) map[int32]int64 {
+	next := maps.Clone(of)
+	for p := range int32(partitions) {
+		next[p]++
+	}
+	return next
+}
+
+func isOver(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// epoch is the producer epoch that the coordinator has of the transactional id.
+func (s *txnStory) epoch() int16 {
+	s.t.Helper()
+	described, err := s.admin.DescribeTransactions(s.t.Context(), s.name)
+	if err = firstError(err, described[s.name].Err); err != nil {
+		s.t.Fatalf("describe transactional id %s: %v", s.name, err)
+	}
+	return described[s.name].ProducerEpoch
+}
+
+// open is how many records and markers of a topic read_committed consumers must
+// wait for.
+func (s *txnStory) open(topic string) (n int64) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	stable, err := s.admin.ListCommittedOffsets(ctx, topic)
+	err = firstError(err, stable.Error())
+	ends, endErr := s.admin.ListEndOffsets(ctx, topic)
+	if err = firstError(err, endErr, ends.Error()); err != nil {
+		s.t.Fatalf("offsets of %s: %v", topic, err)
+	}
+	ends.Each(func(end kadm.ListedOffset) {
+		at, _ := stable.Lookup(topic, end.Partition)
+		n += end.Offset - at.Offset
+	})
+	return n
+}
+
+func (s *txnStory) isOpen(topic string) {
+	s.t.Helper()
+	if s.open(topic) == 0 {
+		s.t.Errorf("read_committed consumers of %s wait for nothing while a transaction is open", topic)
+	}
+}
+
+// isStable: nobody has to wait after what was done.
+func (s *txnStory) isStable(after, topic string) {
+	s.t.Helper()
+	if !s.atOnce {
+		s.untilStable(after, topic)
+	} else if n := s.open(topic); n > 0 {
+		s.t.Errorf("after %s, read_committed consumers of %s wait for %d records", after, topic, n)
+	}
+}
+
+func (s *txnStory) untilStable(after, topic string) {
+	s.t.Helper()
+	deadline := time.After(patience)
+	for s.open(topic) > 0 {
+		select {
+		case <-deadline:
+			s.t.Fatalf("%s after %s, read_committed consumers of %s still wait", patience, after, topic)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// content is what topics must hold, by partition, in order.
+type content map[string]map[int32][]string
+
+// count is how often something happened.
+func (j *journal) count(event string) (n int) {
+	for _, e := range j.entries() {
+		if e.Event == event {
+			n++
+		}
+	}
+	return n
+}

@@ -122,3 +122,28 @@ func BenchmarkRestart(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(log)), "ns/record")
 }
+
+// BenchmarkTransaction commits one offset of a group that has 1,000 others in a
+// transaction, and ends it.
+func BenchmarkTransaction(b *testing.B) {
+	c := New(Config{})
+	now := time.UnixMilli(1_000_000)
+	for p := range int32(1000) {
+		c.put(c.lookup("g"), place{"t", p}, &offset{at: 1, time: now.UnixMilli(), expires: -1})
+	}
+	c.Ready(now)
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.Group, req.Generation, req.ProducerID = "g", -1, 7
+	p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	t := kmsg.NewTxnOffsetCommitRequestTopic()
+	t.Topic, t.Partitions = "t", append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	b.ReportAllocs()
+	for b.Loop() {
+		req.Topics[0].Partitions[0].Offset++
+		c.CommitTxn(now, req, topicID, func(string, int32) int16 { return 0 })
+		c.Take()
+		c.EndTxn(now, 7, true)
+		c.Tick(now)
+	}
+}

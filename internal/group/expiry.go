@@ -35,12 +35,13 @@ func (c *Core) expire(now time.Time, g *group) {
 	if !g.expires() {
 		return
 	}
+	g.kept = false
 	next, expired := c.eraseExpired(now, g, g.needed())
 	if expired > 0 {
 		c.noteGroup(now, g, EventOffsetsExpired, "those of "+plural(expired, "partition"))
 	}
 	if g.state == Empty && len(g.offsets) == 0 {
-		if len(g.unstable) == 0 { // else it is looked at again when the transaction ends
+		if g.kept = len(g.unstable) > 0; !g.kept {
 			c.expireGroup(now, g)
 		}
 		return
@@ -57,11 +58,10 @@ func (c *Core) eraseExpired(now time.Time, g *group, needed func(topic string) b
 			continue
 		}
 		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
-			if g.isUnstable(topic, partition) {
-				continue // the end of the transaction has the group looked at again
-			}
 			at := c.expiresAt(g, g.offsets[topic][partition])
-			if !at.After(now) {
+			if !at.After(now) && g.isUnstable(topic, partition) {
+				g.kept = true
+			} else if !at.After(now) {
 				c.erase(g, topic, partition)
 				expired++
 			} else if next.IsZero() || at.Before(next) {

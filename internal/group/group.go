@@ -26,6 +26,7 @@ type group struct {
 	offsets   map[string]map[int32]*offset           // by topic and partition; no empty inner map
 	unstable  map[string]map[int32]map[int64]*offset // pending in transactions, by producer id besides; no empty inner map
 	expiry    timer                                  // offsets, or the empty group itself, may have to go
+	kept      bool                                   // what should have expired waits for a transaction to end
 	persisted bool                                   // the log holds a group record, not followed by a tombstone
 	held      int64                                  // bytes of memory that members, pending ids and offsets, and notes take
 	notes     int64                                  // of these, the metadata of offsets

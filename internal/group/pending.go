@@ -2,6 +2,7 @@ package group
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -165,34 +166,47 @@ func refuseAllPending(resp *kmsg.TxnOffsetCommitResponse, code int16) {
 // marker in the log that says so, and the caller must have appended it, between
 // the records taken before and those that come.
 func (c *Core) EndTxn(now time.Time, producerID int64, committed bool) {
-	for _, g := range c.endTxn(producerID, committed) {
-		if g.expires() {
-			c.timers.set(&g.expiry, now) // what was pending kept it, or may have expired meanwhile
+	for _, e := range c.endTxn(producerID, committed) {
+		switch {
+		case e.kept:
+			c.timers.set(&e.expiry, now)
+			c.settle(e.group)
+		case committed:
+			c.armCommitted(now, e.group, e.sent+c.cfg.OffsetsRetention.Milliseconds())
+		default:
+			c.settle(e.group)
 		}
-		c.settle(g)
 	}
 }
 
+// ended is a group that had offsets pending in a transaction that has ended.
+type ended struct {
+	*group
+	sent int64 // ms, when the first of them was
+}
+
 // endTxn returns the groups that had offsets pending, in the order of their ids.
-func (c *Core) endTxn(producerID int64, committed bool) []*group {
+func (c *Core) endTxn(producerID int64, committed bool) []ended {
 	t := c.txns[producerID]
 	if t == nil {
 		return nil
 	}
-	groups := make([]*group, 0, len(t.places))
+	groups := make([]ended, 0, len(t.places))
 	for g, places := range t.places {
-		groups = append(groups, g)
+		e := ended{g, math.MaxInt64}
 		for at := range places {
 			o := g.pendingOf(producerID, at)
 			c.unpend(g, at, producerID)
 			if old := g.offsets[at.topic][at.partition]; committed && (old == nil || old.order < o.order) {
 				c.keep(g, at, o)
 			}
+			e.sent = min(e.sent, o.time)
 		}
+		groups = append(groups, e)
 	}
 	delete(c.txns, producerID)
 	c.count(-transactionBytes)
-	slices.SortFunc(groups, func(a, b *group) int { return strings.Compare(a.id, b.id) })
+	slices.SortFunc(groups, func(a, b ended) int { return strings.Compare(a.id, b.id) })
 	return groups
 }
 

@@ -577,7 +577,7 @@ func (w *world) checkGroup(g *group) {
 	if len(g.members) > 0 && !slices.Contains(slices.Collect(maps.Values(support)), len(g.members)) {
 		fail("no protocol that all support: %v", support)
 	}
-	if g.state == PreparingRebalance != g.joinTimer.armed() || len(g.offsets) > 0 && len(g.unstable) == 0 && g.state == Empty && !g.expiry.armed() {
+	if g.state == PreparingRebalance != g.joinTimer.armed() || len(g.offsets) > 0 && g.state == Empty && !g.expiry.armed() && !g.kept {
 		fail("%s: join timer %v, expiry %v", g.state, g.joinTimer.armed(), g.expiry.armed())
 	}
 }

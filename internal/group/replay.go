@@ -40,8 +40,8 @@ func (c *Core) Replay(r Record) error {
 
 // ReplayEnd applies the marker that ends the transaction of a producer.
 func (c *Core) ReplayEnd(producerID int64, committed bool) {
-	for _, g := range c.endTxn(producerID, committed) {
-		c.settle(g)
+	for _, e := range c.endTxn(producerID, committed) {
+		c.settle(e.group)
 	}
 }
 

@@ -70,6 +70,7 @@ func newTransactions(cfg txnConfig) *transactions {
 		// What a step may put out fits into a frame several times.
 		MaxPartitions: int(min(int64(s.MaxTxnPartitions), cfg.frame/(8*txnMarkerBytes))),
 		MaxRecord:     int(min(1<<20, cfg.frame/8)),
+		MaxTick:       t.crowd(),
 		Count:         func(n int) int { return int(t.ids.Add(int64(n))) },
 	}
 	return t

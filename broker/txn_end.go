@@ -117,7 +117,7 @@ func (s *txnShard) letIn(changes []txn.Change) {
 		if ch.Kind != txn.Opened {
 			s.txns.open.forget(ch.ProducerID)
 			delete(s.mine, ch.ProducerID)
-			if s.txns.cfg.ended != nil {
+			if s.txns.cfg.ended != nil && len(ch.Partitions) > 0 {
 				s.txns.cfg.ended(ch.Kind, ch.Reason)
 			}
 			continue

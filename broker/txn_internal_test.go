@@ -113,6 +113,42 @@ func TestHangingTransactionsAreAborted(t *testing.T) {
 	}
 }
 
+// TestDecisionsOfAnotherBrokerAreCarriedOut: a log of Apache Kafka may hold that a
+// transaction commits or aborts, and nothing of its markers. The start writes them.
+func TestDecisionsOfAnotherBrokerAreCarriedOut(t *testing.T) {
+	fs := vfs.NewMem()
+	b := openOn(t, fs)
+	mustCreate(t, b, 2)
+	if _, err := b.txns.ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, state := range []txn.State{txn.PrepareCommit, txn.PrepareAbort} {
+		pid, number := int64(70+i), int32(i)
+		mustCommit(t, b, b.metadata.topic("t").partition(number), transactionalBatch(pid, 3, 0))
+		id := state.String()
+		v := kmsg.NewTxnMetadataValue()
+		v.Version, v.ProducerID, v.ProducerEpoch, v.TimeoutMillis, v.State = 1, pid, 4, 60_000, kmsg.TransactionState(state)
+		v.ClientTransactionVersion = 2
+		v.Topics = []kmsg.TxnMetadataValueTopic{{Topic: "t", Partitions: []int32{number}}, {Topic: "gone", Partitions: []int32{0}}}
+		key := kmsg.TxnMetadataKey{TransactionalID: id}
+		shard := b.metadata.topic(meta.TransactionsTopic).partition(partitionOf(id, 50))
+		mustCommit(t, b, shard, batch.Build(batch.BuildOptions{}, batch.Record{Key: key.AppendTo(nil), Value: v.AppendTo(nil)}))
+	}
+	b.Shutdown(t.Context())
+	b = openOn(t, fs)
+	for i, aborted := range []int{0, 1} {
+		p := b.metadata.topic("t").partition(int32(i))
+		settle(t, b, p)
+		list, err := p.Aborted(0, 2)
+		if o := p.Offsets(); err != nil || o.Stable != 2 || o.End != 2 || len(list) != aborted {
+			t.Errorf("partition %d: %+v, aborted %v, %v", i, o, list, err)
+		}
+	}
+	if n := b.txns.open.unsure.Load(); n != 0 {
+		t.Errorf("%d shards have no core", n)
+	}
+}
+
 // markersRequest is WriteTxnMarkers for one partition.
 func markersRequest(producerID int64, epoch int16, topic string, partition int32, coordinator int32) *kmsg.WriteTxnMarkersRequest {
 	req := kmsg.NewPtrWriteTxnMarkersRequest()

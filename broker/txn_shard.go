@@ -60,6 +60,21 @@ func (s *txnShard) load() error {
 		}
 		return [16]byte{}
 	})
+	return s.finish()
+}
+
+// finish ends what the log has decided and not ended, act by act.
+func (s *txnShard) finish() error {
+	for more := true; more; {
+		more = s.core.Finish(s.now())
+		out := s.core.Take()
+		lsn, err := s.act(&out)
+		if err != nil {
+			s.loop.discard()
+			return err
+		}
+		s.lsn = max(s.lsn, lsn)
+	}
 	return nil
 }
 

@@ -13,6 +13,7 @@ type Config struct {
 	MaxIDs        int           // [10,000] in all Cores that share Count
 	MaxPartitions int           // [10,000] in one transaction
 	MaxRecord     int           // [1 MiB] bytes of the record of a transaction
+	MaxTick       int           // [1 MiB] bytes of records and markers after which a Tick leaves the rest to the next
 	// NewProducerID makes a producer id that was never used. A step asks for one at most.
 	NewProducerID func() int64
 	// Count counts n ids more (or fewer) and returns their number in all Cores. Nil: this
@@ -35,6 +36,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxRecord == 0 {
 		c.MaxRecord = 1 << 20
+	}
+	if c.MaxTick == 0 {
+		c.MaxTick = 1 << 20
 	}
 	if c.Count == nil {
 		sum := 0
@@ -95,7 +99,8 @@ type Core struct {
 	cfg   Config
 	ids   map[string]*transaction
 	open  deadlines
-	idle  list.List // of *transaction without an open transaction, that idle longest first
+	idle  list.List      // of *transaction without an open transaction, that idle longest first
+	begun []*transaction // whose end the log has decided and not seen
 	out   Output
 	bytes int
 }
@@ -138,17 +143,13 @@ func (c *Core) expires(x *transaction) time.Time {
 	return time.UnixMilli(x.updated).Add(c.cfg.IDExpiration)
 }
 
-// tickBytes is how many bytes a Tick makes before it leaves the rest to the next one: after a
-// long stop much may be due at once, and one append must not hold it all.
-const tickBytes = 1 << 20
-
 // Tick aborts what has been open for too long and forgets ids that were idle for too long;
-// when that is very much, a part of it, and the Deadline is then past.
+// when that is very much, as after a long stop, a part of it, and the Deadline is then past.
 func (c *Core) Tick(now time.Time) {
-	for len(c.open) > 0 && !c.open[0].at.After(now) && c.bytes < tickBytes {
+	for len(c.open) > 0 && !c.open[0].at.After(now) && c.bytes < c.cfg.MaxTick {
 		c.end(now, c.open[0], false, 2, ByTimeout)
 	}
-	for e := c.idle.Front(); e != nil && c.bytes < tickBytes; e = c.idle.Front() {
+	for e := c.idle.Front(); e != nil && c.bytes < c.cfg.MaxTick; e = c.idle.Front() {
 		x := e.Value.(*transaction)
 		if c.expires(x).After(now) {
 			break

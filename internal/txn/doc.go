@@ -25,7 +25,7 @@
 // Apache Kafka has PrepareCommit and PrepareAbort between Ongoing and the end, because it
 // writes its decision first and the markers later. Here the record of the end and all markers
 // are one act of storage, so these states are never written, and nobody waits for them. A log
-// that has them, from Apache Kafka, is read: Ready finishes such a transaction as its record
+// that has them, from Apache Kafka, is read: Finish ends such a transaction as its record
 // says. PrepareEpochFence and Dead are read in the same way, and never made.
 //
 // # The end of a transaction (EndTxn)
@@ -68,7 +68,7 @@
 // Take. It appends the records of a Take as one batch, in one act with the markers of all ends
 // in it; before the act it closes the ended transactions to batches, after it opens what was
 // opened, and sends the answers. When the act fails, the Core has run ahead of the log: it is
-// thrown away and another one made by Replay and Ready.
+// thrown away and another one made by Replay, Ready and Finish.
 //
 // # Left out on purpose
 //

@@ -472,6 +472,9 @@ func (w *world) restart() {
 		}
 	}
 	again.Ready(w.now, func(string) [16]byte { return [16]byte{1} })
+	if again.Finish(w.now) {
+		w.errorf("there is something to finish after a restart")
+	}
 	for _, ch := range again.Take().Changes {
 		x := w.open[ch.ProducerID]
 		if ch.Kind != Opened || x == nil || x.epoch != ch.Epoch || len(ch.Partitions) != len(x.parts) {

@@ -27,7 +27,7 @@ func (c *Core) Replay(key, value []byte) error {
 }
 
 // Ready ends the replay. topicID finds the id that a topic has now. What was open is open, with
-// the deadline that it had, and what the log holds a decision for is finished.
+// the deadline that it had. Finish must be called before anything else.
 func (c *Core) Ready(now time.Time, topicID func(name string) [16]byte) {
 	all := slices.SortedFunc(maps.Values(c.ids), func(a, b *transaction) int {
 		return cmp.Or(cmp.Compare(a.updated, b.updated), cmp.Compare(a.id, b.id))
@@ -38,7 +38,7 @@ func (c *Core) Ready(now time.Time, topicID func(name string) [16]byte) {
 		}
 		switch x.state {
 		case PrepareCommit, PrepareAbort, PrepareEpochFence:
-			c.finish(now, x)
+			c.begun = append(c.begun, x)
 			continue
 		case Ongoing:
 			c.change(Change{
@@ -48,6 +48,16 @@ func (c *Core) Ready(now time.Time, topicID func(name string) [16]byte) {
 		}
 		c.arm(x)
 	}
+}
+
+// Finish ends transactions that the log holds a decision for and no end: all, or as many as
+// one act should have. more says that there are others.
+func (c *Core) Finish(now time.Time) (more bool) {
+	for len(c.begun) > 0 && c.bytes < c.cfg.MaxTick {
+		c.finish(now, c.begun[0])
+		c.begun = c.begun[1:]
+	}
+	return len(c.begun) > 0
 }
 
 // finish ends a transaction as another broker has decided, with the epoch that it has raised

@@ -168,7 +168,7 @@ func (s *script) do(words []string) {
 
 func (s *script) config(a args) {
 	s.cfg.MaxIDs, s.cfg.MaxPartitions, s.cfg.MaxRecord = a.num("max-ids", 0), a.num("max-partitions", 0), a.num("max-record", 0)
-	s.cfg.IDExpiration = a.duration("expiration", "0s")
+	s.cfg.IDExpiration, s.cfg.MaxTick = a.duration("expiration", "0s"), a.num("max-tick", 0)
 	s.start()
 }
 
@@ -306,6 +306,10 @@ func (s *script) restart(args) {
 		}
 	}
 	s.core.Ready(s.now, s.topicID)
+	for s.drain(); s.core.Finish(s.now); {
+		s.printf("more")
+		s.drain()
+	}
 }
 
 // recreate t: the topic is deleted and made again.

@@ -183,10 +183,7 @@ func (w *world) ended(ch Change) {
 		}
 		return
 	}
-	var want []place
-	for _, p := range slices.SortedFunc(maps.Keys(x.parts), place.compare) {
-		want = append(want, p)
-	}
+	want := slices.SortedFunc(maps.Keys(x.parts), place.compare)
 	var got []place
 	for _, p := range ch.Partitions {
 		got = append(got, place{p.Topic, p.Number})

@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -82,6 +83,8 @@ func (s *shard) stand(h *hold) {
 	s.count()
 }
 
+var errNotCommitted = errors.New("what the shards of groups stood still for was not committed")
+
 // together makes a commit in which shards have a part: each of them holds, commit is
 // given the parts of all, must commit them and return. Meanwhile the shards stand
 // still, so that nothing of theirs can come between.
@@ -89,7 +92,7 @@ func (c *coordinator) together(ctx context.Context, shards []*shard, part func(i
 	commit func(parts []storage.Append) (storage.LSN, error)) (storage.LSN, error) {
 	var appends []storage.Append
 	outcome := make(chan heldOutcome)
-	var out heldOutcome
+	out := heldOutcome{err: errNotCommitted} // should commit panic, nothing has happened
 	held := 0
 	defer func() {
 		for range held {

@@ -172,6 +172,14 @@ func TestFailedEndLeavesOffsetsPending(t *testing.T) {
 	if _, err := c.endTxns(t.Context(), ends, func() (storage.LSN, error) { return 0, failure }); !errors.Is(err, failure) {
 		t.Errorf("a failed end: %v", err)
 	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("a panic was lost")
+			}
+		}()
+		_, _ = c.endTxns(t.Context(), ends, func() (storage.LSN, error) { panic("a defect") })
+	}()
 	want("after the failed end", 1)
 	if !pends(t, c, 7) || !pends(t, c, 8) || log.newest() != records {
 		t.Error("a failed end has changed the groups")

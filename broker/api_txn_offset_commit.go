@@ -107,7 +107,10 @@ func pendingCode(code, version int16) int16 {
 func (h *transactions) pend(s *shard, now time.Time, req *kmsg.TxnOffsetCommitRequest, at txnPartition) kmsg.Response {
 	if !h.open.has(req.ProducerID, req.ProducerEpoch, at) {
 		code := kerr.TransactionAbortable.Code
-		if req.Version >= 5 {
+		switch {
+		case h.open.unsure.Load() > 0:
+			code = kerr.CoordinatorNotAvailable.Code // it may be open, once its shard has read its log
+		case req.Version >= 5:
 			code = kerr.InvalidTxnState.Code // it has just been in, and has ended
 		}
 		return failedPending(req, pendingCode(code, req.Version))

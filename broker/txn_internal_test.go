@@ -237,6 +237,10 @@ func TestFailedEndChangesNothing(t *testing.T) {
 				t.Errorf("partition %d after the failure: %+v", number, o)
 			}
 		}
+		late := transactionalBatch(pid, epoch, 1)
+		if err := b.txns.open.Admit(top.ID, 0, late); codeOf(err) != kerr.NotEnoughReplicas.Code {
+			t.Errorf("a batch while the shard has no core: %v", err)
+		}
 		time.Sleep(2 * reloadDelay)
 		if !b.txns.open.has(pid, epoch, txnPartition{top.ID, 0}) {
 			t.Error("the transaction is not open after the failure")

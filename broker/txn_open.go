@@ -120,14 +120,20 @@ func (o *openTxns) forget(producerID int64) {
 	delete(p.byProducer, producerID)
 }
 
+// errUnsure is retried by every client.
+var errUnsure = refuse(kerr.NotEnoughReplicas, "the coordinator is reading its log and cannot say which transactions are open")
+
 var errNotInTxn = refuse(kerr.InvalidTxnState, "the partition is not in a transaction that the producer has open")
 
 // Admit implements storage.Guard for transactional batches.
 func (o *openTxns) Admit(topic storage.TopicID, partition int32, b batch.Batch) error {
-	if !o.has(b.ProducerID(), b.ProducerEpoch(), txnPartition{topic, partition}) {
-		return errNotInTxn
+	switch {
+	case o.has(b.ProducerID(), b.ProducerEpoch(), txnPartition{topic, partition}):
+		return nil
+	case o.unsure.Load() > 0:
+		return errUnsure
 	}
-	return nil
+	return errNotInTxn
 }
 
 // count is the number of producers with an open transaction.

@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 func (a *app) txnCommand() *cobra.Command {
@@ -54,9 +56,18 @@ func lasted(d time.Duration) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// describeTxns asks for ids, each once, in the order in which they were given.
+// describeTxns asks for ids, each once, in the order in which they were given. Apache Kafka
+// makes the coordinators' topic when it is first asked for one, and says until then that
+// there is none, so it is asked again.
 func describeTxns(ctx context.Context, client *kadm.Client, ids []string) ([]*txnView, error) {
 	described, err := client.DescribeTransactions(ctx, ids...)
+	for errors.Is(err, kerr.CoordinatorNotAvailable) && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(betweenTries):
+			described, err = client.DescribeTransactions(ctx, ids...)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("describe transactions: %w", named(err))
 	}

@@ -128,7 +128,7 @@ func (ab *abortion) run(cmd *cobra.Command, dry bool) error {
 	return ab.print(list)
 }
 
-// betweenTries is how long a broker that is still writing markers is left alone.
+// betweenTries is how long a broker that is not ready yet is left alone.
 const betweenTries = 100 * time.Millisecond
 
 // abort takes the place of the producer, with the epoch that was looked at, so that a

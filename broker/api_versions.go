@@ -11,9 +11,11 @@ import (
 //	    and finalised features (KIP-584)
 //	v4  features with a lowest version of 0 are told too
 //
-// A version that is not served is answered with a body of v0, error 35 and all
-// ranges, so that the client can choose again. The answer's header is that of v0
-// always, because the client does not yet know what the broker can read.
+// A version that is not served is answered with a body of v0, error 35 and the range
+// of this key alone (KIP-511), so that the client asks again: it would take all ranges
+// for the answer and not learn of the features, which v0 does not have. The answer's
+// header is that of v0 always, because the client does not yet know what the broker
+// can read.
 //
 // Two features are told: group.version 1 (consumer groups, KIP-848) and
 // transaction.version 2 (an epoch for each transaction, KIP-890).
@@ -54,10 +56,11 @@ func tellFeatures(resp *kmsg.ApiVersionsResponse, version int16) {
 // unknownAPIVersions answers an ApiVersions request of a version not served.
 func (c *conn) unknownAPIVersions(h header) *slot {
 	h.version = 0
-	s := c.newSlot(h, c.b.apis.byKey[h.key])
+	a := c.b.apis.byKey[h.key]
+	s := c.newSlot(h, a)
 	resp := kmsg.NewPtrApiVersionsResponse()
 	resp.ErrorCode = kerr.UnsupportedVersion.Code
-	resp.ApiKeys = c.b.apis.ranges()
+	resp.ApiKeys = append(resp.ApiKeys, a.versions())
 	s.call.reply(resp, 0)
 	return s
 }
@@ -66,11 +69,16 @@ func (c *conn) unknownAPIVersions(h header) *slot {
 func (t *apiTable) ranges() []kmsg.ApiVersionsResponseApiKey {
 	out := make([]kmsg.ApiVersionsResponseApiKey, 0, len(t.rows))
 	for i := range t.rows {
-		k := kmsg.NewApiVersionsResponseApiKey()
-		k.ApiKey, k.MinVersion, k.MaxVersion = t.rows[i].key.Int16(), t.rows[i].advertisedMin(), t.rows[i].max
-		out = append(out, k)
+		out = append(out, t.rows[i].versions())
 	}
 	return out
+}
+
+// versions is what clients are told of an API.
+func (a *api) versions() kmsg.ApiVersionsResponseApiKey {
+	k := kmsg.NewApiVersionsResponseApiKey()
+	k.ApiKey, k.MinVersion, k.MaxVersion = a.key.Int16(), a.advertisedMin(), a.max
+	return k
 }
 
 // softwareName is Kafka's rule for a client's name and version:

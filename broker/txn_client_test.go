@@ -95,8 +95,7 @@ func TestClientTransactions(t *testing.T) {
 }
 
 // TestClientTransactionTimesOut in virtual time: what a producer leaves open is aborted when
-// its time is up, and readers go on. The first transaction of franz-go is of version 1, for
-// it does not know yet what the broker can.
+// its time is up, and readers go on.
 func TestClientTransactionTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := brokertest.Start(t)
@@ -130,6 +129,30 @@ func TestClientTransactionTimesOut(t *testing.T) {
 		}
 		wantStable(t, b, "at the end", "out", 6, 6)
 	})
+}
+
+// TestClientFirstTransaction: franz-go asks for more than is served of ApiVersions and is
+// told what is, so that it knows of the features before its first transaction: that has
+// an epoch of its own.
+func TestClientFirstTransaction(t *testing.T) {
+	b := brokertest.Start(t)
+	createTopic(t, b, "out", 1)
+	cl, ctx := txnClient(t, b, "id"), within(t)
+	id, began, err := cl.ProducerID(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	produceAll(ctx, t, cl, "out", 1, "x")
+	if err := cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+	all, err := kadm.NewClient(cl).DescribeTransactions(ctx, "id")
+	if d := all["id"]; err != nil || d.Err != nil || d.ProducerID != id || d.ProducerEpoch != began+1 {
+		t.Errorf("began with epoch %d of producer %d, ended with %+v, %v", began, id, d, err)
+	}
 }
 
 // TestAdminSeesTransactions: kadm lists and describes them.

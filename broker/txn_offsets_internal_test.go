@@ -273,3 +273,44 @@ func TestOffsetsBatches(t *testing.T) {
 		t.Errorf("batches %+v with %d records, want %+v", got, n, want)
 	}
 }
+
+// TestRebuiltCoordinatorFailsNoTransaction: while a shard of the coordinator is being
+// rebuilt, nobody who might have a transaction there is told that he has none.
+func TestRebuiltCoordinatorFailsNoTransaction(t *testing.T) {
+	b := openForTest(t)
+	mustCreate(t, b, 1)
+	pid, epoch := initTxn(t, b, "id")
+	part, _, err := b.txns.offsetsPartition(newTestCall(kmsg.NewPtrEndTxnRequest()), "g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, top := txnPartition{part.ID, part.Number}, b.metadata.topic("t")
+	for _, c := range []struct {
+		unsure   int32
+		v4, v5   *kerr.Error
+		produced *kerr.Error
+	}{
+		{0, kerr.TransactionAbortable, kerr.InvalidTxnState, kerr.InvalidTxnState},
+		{1, kerr.CoordinatorNotAvailable, kerr.CoordinatorNotAvailable, kerr.NotEnoughReplicas},
+	} {
+		b.txns.open.unsure.Add(c.unsure)
+		for version, want := range map[int16]*kerr.Error{4: c.v4, 5: c.v5} {
+			answer := make(chan kmsg.Response, 1)
+			b.coordinator.shardOf("g").send(t.Context(), task{
+				step: func(s *shard, now time.Time) func(storage.LSN) {
+					answer <- b.txns.pend(s, now, offsetsOf(version, pid, epoch, 7), at)
+					return nil
+				},
+				fail: func(code int16) { t.Error(kerr.ErrorForCode(code)) },
+			})
+			if code := (<-answer).(*kmsg.TxnOffsetCommitResponse).Topics[0].Partitions[0].ErrorCode; code != want.Code {
+				t.Errorf("%d shards are rebuilt, v%d: %v", c.unsure, version, kerr.ErrorForCode(code))
+			}
+		}
+		err := b.txns.open.Admit(top.ID, 0, transactionalBatch(pid, epoch, 0))
+		if code := codeOf(err); code != c.produced.Code {
+			t.Errorf("%d shards are rebuilt: a batch: %v", c.unsure, err)
+		}
+		b.txns.open.unsure.Add(-c.unsure)
+	}
+}

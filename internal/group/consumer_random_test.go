@@ -29,6 +29,7 @@ func TestConsumerRandom(t *testing.T) {
 	if testing.Short() {
 		n /= 10
 	}
+	pended := 0
 	for s := int64(1); s <= n; s++ {
 		if *seed != 0 && s != *seed {
 			continue
@@ -44,10 +45,14 @@ func TestConsumerRandom(t *testing.T) {
 		if !t.Failed() {
 			w.calm()
 			w.replays()
+			pended += w.pended
 		}
 		if t.Failed() {
 			t.Fatalf("replay with: go test ./internal/group -run TestConsumerRandom -seed %d", s)
 		}
+	}
+	if *seed == 0 && pended < int(n)/10 {
+		t.Errorf("in %d storms only %d offsets were committed in transactions", n, pended)
 	}
 }
 
@@ -83,6 +88,7 @@ type storm struct {
 	eager   bool // what classic members are, else cooperative
 	crew    []*sailor
 	given   map[string]string // partition and epoch → who got it
+	pended  int               // commits in transactions
 }
 
 func newStorm(t *testing.T, seed int64) *storm {
@@ -126,8 +132,12 @@ func (w *storm) step() {
 		w.t.Logf("%v: %s does %d", w.now.Sub(time.UnixMilli(5_000_000)), a.id, n)
 	}
 	switch {
-	case n < 55:
+	case n < 49:
 		w.turn(a, w.r.Intn(8) == 0)
+	case n < 53:
+		w.pend(a)
+	case n < 55:
+		w.end(w.r.Intn(len(w.crew)), w.r.Intn(3) > 0)
 	case n < 62:
 		a.apply()
 	case n < 66:
@@ -166,6 +176,48 @@ func (w *storm) show() {
 	for _, line := range w.flat(w.core) {
 		w.t.Log("  ", line)
 	}
+}
+
+// pend commits an offset in the transaction of the client's producer. Only a member of
+// its epoch may, or one who has had the partition since before (KIP-1251).
+func (w *storm) pend(a *sailor) {
+	name := []string{"t", "u"}[w.r.Intn(2)]
+	if w.cluster.partitions[name] == 0 || a.epoch < 0 || a.id == "" {
+		return
+	}
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.ProducerID, req.Group, req.MemberID, req.Generation = int64(slices.Index(w.crew, a)), "g", a.id, a.epoch-int32(w.r.Intn(2))
+	p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	p.Partition, p.Offset = int32(w.r.Intn(int(w.cluster.partitions[name]))), w.r.Int63n(1000)
+	t := kmsg.NewTxnOffsetCommitRequestTopic()
+	t.Topic, t.Partitions = name, append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	resp := w.core.CommitTxn(w.now, req, w.cluster.id, func(string, int32) int16 { return 0 })
+	g := w.core.groups["g"]
+	if resp.Topics[0].Partitions[0].ErrorCode != none || g == nil || g.consumer == nil {
+		return
+	}
+	w.pended++
+	m := g.consumer.members[a.id]
+	if m == nil {
+		if req.Generation >= 0 {
+			w.t.Errorf("%s is no member, and commits as one of epoch %d", a.id, req.Generation)
+		}
+		return
+	}
+	since, has := m.assigned[w.cluster.id(name)][p.Partition]
+	if !has {
+		since, has = m.revoking[w.cluster.id(name)][p.Partition]
+	}
+	if req.Generation != m.epoch && (m.classic != nil || req.Generation > m.epoch || !has || req.Generation < since) {
+		w.t.Errorf("%s of epoch %d commits to %s/%d with epoch %d", a.id, m.epoch, name, p.Partition, req.Generation)
+	}
+}
+
+func (w *storm) end(producer int, commit bool) {
+	w.drain()
+	w.log = append(w.log, marker(int64(producer), commit))
+	w.core.EndTxn(w.now, int64(producer), commit)
 }
 
 // topics come, grow and go, and come back as others.
@@ -424,7 +476,7 @@ func (w *storm) replay(log []Record) *Core {
 	c := New(w.cfg)
 	c.SetCluster(w.now, w.cluster, nil)
 	for _, r := range log {
-		if err := c.Replay(r); err != nil {
+		if err := replayed(c, r); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -580,7 +632,14 @@ func (w *storm) check() {
 	for _, r := range cg.regexes {
 		held += r.size()
 	}
-	if held != g.held || held != w.core.Held() || w.core.consumers != len(cg.members) {
+	for topic, partitions := range g.unstable {
+		for _, producers := range partitions {
+			for _, o := range producers {
+				held += heldPending(topic, o)
+			}
+		}
+	}
+	if held != g.held || held+int64(len(w.core.txns))*transactionBytes != w.core.Held() || w.core.consumers != len(cg.members) {
 		w.t.Errorf("%d bytes are counted (%d in all), the members hold %d; %d members of %d", g.held, w.core.Held(), held, w.core.consumers, len(cg.members))
 	}
 	if g.state != cg.standsAt() {
@@ -659,23 +718,16 @@ func (w *storm) calm() {
 // later records replaced, and without tombstones.
 func (w *storm) replays() {
 	w.drain()
-	last := map[string]int{}
-	for i, r := range w.log {
-		last[string(r.Key)] = i
-	}
-	var compacted []Record
-	for i, r := range w.log {
-		if last[string(r.Key)] == i && r.Value != nil {
-			compacted = append(compacted, r)
-		}
-	}
 	if g := w.core.groups["g"]; g != nil && g.consumer == nil && g.state != Stable && g.state != Empty {
 		return // a rebalance of a classic group is not in the log
 	}
-	for name, log := range map[string][]Record{"log": w.log, "compacted log": compacted} {
+	for name, log := range map[string][]Record{"log": w.log, "compacted log": compacted(w.log)} {
 		c := w.replay(log)
 		if d := cmp.Diff(w.flat(w.core), w.flat(c)); d != "" {
 			w.t.Errorf("the state differs from that of the %s: %s", name, d)
+		}
+		if was, is := state(w.core), state(c); !maps.Equal(was, is) {
+			w.t.Errorf("the offsets differ from those of the %s: %v, %v", name, was, is)
 		}
 		if n := len(c.Take().Records); n != 0 {
 			w.t.Errorf("after a replay of the %s, %d records are made", name, n)

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/weirstream/weir/internal/batch"
@@ -30,12 +31,14 @@ func (s *txnShard) act(out *txn.Output) (storage.LSN, error) {
 	return lsn, nil
 }
 
-// commit appends. A topic that is deleted at the same moment is left out at the next try.
+// commit appends. A topic that is deleted at the same moment is left out at the next try,
+// and so is a log that is damaged and takes no appends: the others must not wait for it.
 func (s *txnShard) commit(out *txn.Output) (storage.LSN, error) {
+	var damaged map[txnPartition]bool
 	for {
 		now := s.now()
 		image := s.txns.cfg.topics.image()
-		appends := append(s.markers(image, out.Changes, now), s.log.part(out.Records, now))
+		appends := append(s.markers(image, out.Changes, damaged, now), s.log.part(out.Records, now))
 		ends := offsetEnds(image, out.Changes)
 		lsn, err := s.txns.cfg.groups.endTxns(s.ctx, ends, func() (storage.LSN, error) {
 			return s.txns.cfg.store.Commit(s.ctx, appends)
@@ -43,13 +46,32 @@ func (s *txnShard) commit(out *txn.Output) (storage.LSN, error) {
 		if errors.Is(err, storage.ErrDeleted) && s.txns.cfg.topics.image() != image {
 			continue
 		}
+		if bad := (*storage.CorruptError)(nil); errors.As(err, &bad) {
+			at := txnPartition{bad.Topic, bad.Partition}
+			if has(appends[:len(appends)-1], at) {
+				s.logger.Error("a transaction ends without a marker in a damaged log", "error", err)
+				if damaged == nil {
+					damaged = map[txnPartition]bool{}
+				}
+				damaged[at] = true
+				continue
+			}
+		}
 		return lsn, err
 	}
 }
 
+// has tells whether a partition is among those that are appended to.
+func has(appends []storage.Append, at txnPartition) bool {
+	return slices.ContainsFunc(appends, func(a storage.Append) bool {
+		topic, number := a.Partition.ID()
+		return at == txnPartition{topic, number}
+	})
+}
+
 // markers are the markers of all ends, by partition. A topic that was deleted, or was
-// there only under the name, has none.
-func (s *txnShard) markers(image *meta.Image, changes []txn.Change, now time.Time) []storage.Append {
+// there only under the name, has none, nor has a damaged log.
+func (s *txnShard) markers(image *meta.Image, changes []txn.Change, damaged map[txnPartition]bool, now time.Time) []storage.Append {
 	var appends []storage.Append
 	var at map[txnPartition]int
 	for i := range changes {
@@ -68,7 +90,7 @@ func (s *txnShard) markers(image *meta.Image, changes []txn.Change, now time.Tim
 			k, again := at[key]
 			if !again {
 				partition := livePartition(s.txns.cfg.store, image, key)
-				if partition == nil {
+				if partition == nil || damaged[key] {
 					continue
 				}
 				k = len(appends)

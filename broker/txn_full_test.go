@@ -63,3 +63,24 @@ func TestAlmostFullDisk(t *testing.T) {
 		wantStable(t, b, "behind the ends", "t", high, high)
 	})
 }
+
+// TestTransactionEndsBesideADamagedLog: a log that takes no appends keeps no transaction
+// open in the others.
+func TestTransactionEndsBesideADamagedLog(t *testing.T) {
+	fs := vfs.NewMem()
+	b := brokertest.Start(t, brokertest.WithFS(fs), brokertest.WithLogger(slog.New(slog.DiscardHandler)))
+	bad := createTopic(t, b, "bad", 1)
+	createTopic(t, b, "good", 1)
+	x := beginner(t, b, "id")
+	wantCode(t, "produce", x.produce(produceV2, "bad"), nil)
+	wantCode(t, "produce", x.produce(produceV2, "good"), nil)
+	b.Restart()
+	damageFirst(t, fs, bad, 0)
+	x.rawConn = dial(t, b)
+	wantCode(t, "a batch for the damaged log", x.produce(produceV2, "bad"), kerr.UnknownServerError)
+	wantCode(t, "commit", x.end(endV2, true), nil)
+	wantStable(t, b, "after the commit", "good", 2, 2)
+	wantCode(t, "the next one", x.produce(produceV2, "good"), nil)
+	wantCode(t, "abort", x.end(endV2, false), nil)
+	wantStable(t, b, "after the abort", "good", 4, 4)
+}

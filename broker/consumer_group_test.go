@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -294,6 +295,36 @@ func TestMigration(t *testing.T) {
 		untilShared(t, 6, classic[1], last)
 		classic[1].LeaveGroup()
 		untilShared(t, 6, last)
+	})
+}
+
+// TestMigrationLosesNothing: a group changes its protocol while its members are on their
+// way, one waiting in a join, one behind by an epoch. None of them is told anything upon
+// which its client gives up its partitions as lost.
+func TestMigrationLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := brokertest.Start(t)
+		createTopic(t, b, "orders", 6)
+		lost := func(_ context.Context, _ *kgo.Client, moved map[string][]int32) {
+			t.Errorf("lost %v", moved)
+		}
+		calm := func(heartbeat time.Duration) []kgo.Opt {
+			return []kgo.Opt{kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.HeartbeatInterval(heartbeat), kgo.OnPartitionsLost(lost)}
+		}
+		quick, slow := newMember(t, b, calm(200*time.Millisecond)...), newMember(t, b, calm(4*time.Second)...)
+		leaver := newMember(t, b, calm(time.Second)...)
+		untilShared(t, 6, quick, slow, leaver)
+		time.Sleep(8 * time.Second) // all heartbeats are over
+		leaver.LeaveGroup()
+		time.Sleep(time.Second) // quick waits for slow to join
+		next := newConsumer(t, b)
+		untilShared(t, 6, quick, slow, next)
+		time.Sleep(8 * time.Second)
+		other := newConsumer(t, b)
+		time.Sleep(time.Second) // quick has seen the new epoch, slow has not
+		other.LeaveGroup()
+		next.LeaveGroup()
+		untilShared(t, 6, quick, slow)
 	})
 }
 

@@ -137,13 +137,19 @@ func (c *Core) joinAsClassic(g *group, j *join, id string) {
 	c.timers.stop(&m.join)
 	m.heard = now
 	c.armConsumer(now, g, m)
-	c.timers.set(&m.sync, now.Add(m.rebalanceTimeout))
 	c.restate(now, g)
+	c.answerJoin(now, m, j.parked)
+}
+
+// answerJoin tells a member of the classic protocol its epoch. It shall come for its
+// assignment next.
+func (c *Core) answerJoin(now time.Time, m *consumer, p parked) {
+	c.timers.set(&m.sync, now.Add(m.rebalanceTimeout))
 	resp := kmsg.NewPtrJoinGroupResponse()
-	resp.Version, resp.MemberID, resp.Generation = j.version, m.id, m.epoch
+	resp.Version, resp.MemberID, resp.Generation = p.version, m.id, m.epoch
 	resp.ProtocolType, resp.Protocol = kmsg.StringPtr(consumerProtocol), kmsg.StringPtr(m.classic.protocols[0].name)
 	resp.Members = []kmsg.JoinGroupResponseMember{}
-	c.reply(j.tok, resp)
+	c.reply(p.tok, resp)
 }
 
 // setClassic takes over what a JoinGroup says of its member.

@@ -108,10 +108,14 @@ func (c *Core) readAssignment(b []byte) (p holdings, plain, ok bool) {
 }
 
 // upgrade makes a classic group with members a consumer group. They keep what their
-// last generation gave them, and go on by the classic protocol.
+// last generation gave them, and go on by the classic protocol. Who waits for a generation
+// to begin is told the last one, and by the answer to its SyncGroup to join again: an error
+// as the answer to a join is none that all clients expect, some give up all that they have.
 func (c *Core) upgrade(now time.Time, g *group) {
 	members, generation, protocol := g.members, g.generation, g.protocol
-	for _, m := range members {
+	joins := make([]*parked, len(members))
+	for i, m := range members {
+		joins[i], m.join = m.join, nil
 		c.answerParked(m, rebalanceInProgress)
 	}
 	c.clearClassic(g)
@@ -127,12 +131,12 @@ func (c *Core) upgrade(now time.Time, g *group) {
 		m := c.newConsumer(g, old.id)
 		m.instance, m.rack, m.client, m.rebalanceTimeout = old.instance, s.rack, old.client, old.rebalanceTimeout
 		m.topics, m.classic = s.topics, &classicMember{old.sessionTimeout, old.protocols}
-		m.epoch, m.previous, m.target = generation, generation, targets{}
+		m.epoch, m.previous, m.target = old.known(generation), old.known(generation), targets{}
 		var assigned holdings
 		for topic, partitions := range p {
 			m.target[topic] = partitionsOf(partitions)
 			for partition := range partitions {
-				assigned.add(topic, partition, generation)
+				assigned.add(topic, partition, m.epoch)
 			}
 		}
 		c.enter(g, m, nil)
@@ -144,6 +148,9 @@ func (c *Core) upgrade(now time.Time, g *group) {
 		m := cg.members[old.id]
 		cg.believe(m, said[i])
 		c.weighConsumer(g, m)
+		if joins[i] != nil {
+			c.answerJoin(now, m, *joins[i])
+		}
 	}
 	cg.hash = cg.hashTopics(c.cluster)
 	c.recordConsumers(g)
@@ -219,7 +226,8 @@ func (c *Core) toClassic(now time.Time, g *group, gone []*consumer) {
 			continue
 		}
 		old := &member{id: m.id, instance: m.instance, client: m.client, rebalanceTimeout: m.rebalanceTimeout,
-			sessionTimeout: m.classic.sessionTimeout, protocols: m.classic.protocols, assignment: c.classicAssignment(m)}
+			sessionTimeout: m.classic.sessionTimeout, protocols: m.classic.protocols, assignment: c.classicAssignment(m),
+			epoch: m.epoch}
 		old.session.fire = func(now time.Time) { c.sessionTimeout(now, g, old) }
 		g.add(old, consumerProtocol)
 		c.weigh(g, old)

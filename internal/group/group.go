@@ -82,6 +82,7 @@ type member struct {
 	protocols        []protocol // the most wanted first
 	assignment       []byte
 	held             int64 // bytes of memory that are counted
+	epoch            int32 // in the consumer group that this one was, until a generation begins; 0: none
 
 	fresh    bool    // has joined, but has seen no generation begin
 	join     *parked // waits for the generation to begin
@@ -105,6 +106,15 @@ func (m *member) matches(protocols []protocol) bool {
 	return slices.EqualFunc(m.protocols, protocols, func(a, b protocol) bool {
 		return a.name == b.name && bytes.Equal(a.metadata, b.metadata)
 	})
+}
+
+// known is the generation that the member has been told of last; the group's, unless it was
+// behind when a consumer group became a classic one.
+func (m *member) known(generation int32) int32 {
+	if m.epoch > 0 {
+		return m.epoch
+	}
+	return generation
 }
 
 // protocolsOf copies the protocols of a request; a name counts once.

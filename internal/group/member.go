@@ -27,18 +27,18 @@ func (c *Core) Sync(now time.Time, tok Token, req *kmsg.SyncGroupRequest) {
 	}
 	code := g.check(req.MemberID, req.InstanceID)
 	c.maybeFenced(now, g, code, req.MemberID, req.InstanceID, "SyncGroup")
+	m := g.byID[req.MemberID]
 	switch {
 	case code != none:
 		refuse(code)
 		return
-	case req.Generation != g.generation:
+	case req.Generation != m.known(g.generation):
 		refuse(illegalGeneration)
 		return
 	case differs(req.ProtocolType, g.protocolType), differs(req.Protocol, g.protocol):
 		refuse(inconsistentGroupProtocol)
 		return
 	}
-	m := g.byID[req.MemberID]
 	switch g.state {
 	case Empty:
 		refuse(unknownMemberID)
@@ -137,10 +137,11 @@ func (c *Core) heartbeat(now time.Time, req *kmsg.HeartbeatRequest) int16 {
 		c.maybeFenced(now, g, code, req.MemberID, req.InstanceID, "Heartbeat")
 		return code
 	}
-	if req.Generation != g.generation {
+	m := g.byID[req.MemberID]
+	if req.Generation != m.known(g.generation) {
 		return illegalGeneration
 	}
-	c.touch(now, g, g.byID[req.MemberID])
+	c.touch(now, g, m)
 	if g.state == PreparingRebalance {
 		return rebalanceInProgress
 	}

@@ -170,7 +170,7 @@ func (g *group) mayCommit(from committer) int16 {
 	if code := g.check(from.memberID, from.instance); code != none {
 		return code
 	}
-	if from.generation != g.generation {
+	if from.generation != g.byID[from.memberID].known(g.generation) {
 		return illegalGeneration
 	}
 	if g.state == CompletingRebalance && !from.transactional {

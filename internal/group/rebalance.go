@@ -106,7 +106,7 @@ func (c *Core) begin(now time.Time, g *group) {
 			m.join = nil
 			c.reply(p.tok, g.joinAnswer(p.version, m))
 		}
-		m.fresh, m.unsynced = false, true
+		m.fresh, m.unsynced, m.epoch = false, true, 0
 		c.armSession(now, m)
 	}
 	c.timers.set(&g.syncTimer, now.Add(g.rebalanceTimeout()))

@@ -114,12 +114,9 @@ func (c *coordinator) together(ctx context.Context, shards []*shard, part func(i
 		held++
 		appends = append(appends, r.appends...)
 	}
-	out.err = errNotCommitted // should commit panic
 	out.lsn, out.err = commit(appends)
 	return out.lsn, out.err
 }
-
-var errNotCommitted = errors.New("the commit was not made")
 
 // deleteTopic removes all offsets of a topic, in one frame with its deletion:
 // commit is given the tombstones, must commit them with the record of the

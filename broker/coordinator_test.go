@@ -420,27 +420,6 @@ func TestDeleteTopicHoldsShards(t *testing.T) {
 	})
 }
 
-// TestPanicOfACommitEndsNothing: the shards that stand still for a commit which panics go on
-// as if it had failed.
-func TestPanicOfACommitEndsNothing(t *testing.T) {
-	c := testCoordinator(t, &fakeLog{}, nil)
-	commitNow(t, c, "g", 5)
-	ended := false
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("the panic is swallowed")
-			}
-		}()
-		c.together(t.Context(), c.all(), func(int) hold {
-			return hold{after: func(*group.Core, time.Time) { ended = true }}
-		}, func([]storage.Append) (storage.LSN, error) { panic("bug") })
-	}()
-	if at, code := fetchNow(t, c, "g"); at != 5 || code != 0 || ended {
-		t.Errorf("offset %d, %v, ended %t", at, kerr.ErrorForCode(code), ended)
-	}
-}
-
 // TestNoCoordinatorBeforeTheTopic: requests before the first FindCoordinator.
 func TestNoCoordinatorBeforeTheTopic(t *testing.T) {
 	c := newCoordinator(coordinatorConfig{settings: &meta.Settings{}, logger: slog.New(slog.DiscardHandler)})

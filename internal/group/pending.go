@@ -26,7 +26,7 @@ type transaction struct {
 // What a pending offset takes is counted whole, unlike a committed one: of these there
 // is one for each partition, of those one for each producer besides.
 const (
-	transactionBytes = 256
+	transactionBytes = 384
 	pendingOffset    = 512
 )
 

@@ -60,9 +60,9 @@ func groupTools(t *testing.T, in installed, address string) {
 		active = append(active, activeCalls(g)...)
 		empty = append(empty, emptyCalls(g)...)
 	}
-	consumerGroupTool(t, in, address, active)
+	tool(t, in, "Groups", address, active)
 	leave()
-	consumerGroupTool(t, in, address, empty)
+	tool(t, in, "Groups", address, empty)
 	ids, err := kadm.NewClient(client(t, address)).ListGroups(t.Context())
 	if err != nil {
 		t.Fatalf("list groups: %v", err)
@@ -74,7 +74,7 @@ func groupTools(t *testing.T, in installed, address string) {
 	}
 }
 
-// toolCall is one call of kafka-consumer-groups, and expressions that each match
+// toolCall is one call of a tool, and expressions that each match
 // in what it prints.
 type toolCall struct {
 	args string
@@ -106,22 +106,23 @@ func emptyCalls(group string) []toolCall {
 	}
 }
 
-// consumerGroupTool makes calls, one after the other.
-func consumerGroupTool(t *testing.T, in installed, address string, calls []toolCall) {
+// tool makes calls, one after the other, by a program of the folder java that runs
+// one of Apache Kafka's tools for each line of its input.
+func tool(t *testing.T, in installed, program, address string, calls []toolCall) {
 	t.Helper()
 	var lines strings.Builder
 	for _, c := range calls {
 		fmt.Fprintln(&lines, c.args)
 	}
-	out := java(t, in, lines.String(), "Groups", address)
+	out := java(t, in, lines.String(), program, address)
 	printed := strings.Split("\n"+out, "\n$ ")[1:]
 	if len(printed) != len(calls) {
-		t.Fatalf("kafka-consumer-groups was called %d times, printed:\n%s", len(calls), out)
+		t.Fatalf("%s was called %d times, printed:\n%s", program, len(calls), out)
 	}
 	for i, c := range calls {
 		for _, want := range c.want {
 			if !regexp.MustCompile(want).MatchString(printed[i]) {
-				t.Errorf("%s does not match in what kafka-consumer-groups printed:\n%s", want, printed[i])
+				t.Errorf("%s does not match in what %s printed:\n%s", want, program, printed[i])
 			}
 		}
 	}

@@ -35,7 +35,7 @@
 // One story tells the life of a transactional id: its producer commits and aborts,
 // is fenced by the next, lets its time pass, and copies a topic in transactions that
 // hold the group's offsets, while the copier is killed in one of them and the broker
-// between others. It runs with each client library, all at once, in both versions
+// in others. It runs with each client library, all at once, in both versions
 // of transactions (the feature transaction.version):
 //
 //	library           version 1       version 2
@@ -49,6 +49,8 @@
 // sarama, which is a module of its own) obey the story line by line. Afterwards three kinds of
 // read_committed consumers must find what was committed and nothing else, in order,
 // at the same offsets: weir consume, confluent-kafka and Java's console consumer.
+// The stories of franz-go run on Apache Kafka, too. Kafka's own TransactionalMessageCopier,
+// VerifiableProducer and kafka-transactions work on weir's broker.
 //
 // The tests need Python packages, Java and Apache Kafka's jars. The script run,
 // beside this file, installs all of it below .work, builds weir, and runs the

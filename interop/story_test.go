@@ -318,23 +318,27 @@ func firstError(errs ...error) error {
 // members do not choose. Members of the classic protocol bring their own.
 func (s *story) setSession(d time.Duration) {
 	s.t.Helper()
-	if s.protocol != consumer {
-		return
+	if s.protocol == consumer {
+		setSession(s.t, s.server.address, s.name, d)
 	}
+}
+
+func setSession(t *testing.T, address, group string, d time.Duration) {
+	t.Helper()
 	value := strconv.FormatInt(d.Milliseconds(), 10)
 	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
 	config.Name, config.Value = "consumer.session.timeout.ms", &value
 	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
-	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeGroupConfig, s.name
+	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
 	resource.Configs = append(resource.Configs, config)
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.Resources = append(req.Resources, resource)
-	resp, err := req.RequestWith(s.t.Context(), client(s.t, s.server.address))
+	resp, err := req.RequestWith(t.Context(), client(t, address))
 	if err == nil {
 		err = kerr.ErrorForCode(resp.Resources[0].ErrorCode)
 	}
 	if err != nil {
-		s.t.Fatalf("set the session timeout of %s: %v", s.name, err)
+		t.Fatalf("set the session timeout of %s: %v", group, err)
 	}
 }
 

@@ -58,12 +58,11 @@ type answer struct {
 	Fatal bool   `json:"fatal"`
 }
 
-// transactor starts a program with the story's transactional id, and waits until it
-// has its producer id.
-func (s *txnStory) transactor(name string, timeout time.Duration) *transactor {
+// transactor starts a program that obeys, and waits until it has its producer id.
+func (s *txnStory) transactor(name, id string, timeout time.Duration) *transactor {
 	s.t.Helper()
 	p := &transactor{answers: make(chan answer, 16)}
-	p.process = s.program(name, func(line string) bool {
+	p.process = s.program(name, id, func(line string) bool {
 		var a answer
 		if json.Unmarshal([]byte(line), &a) != nil || a.Event == "" {
 			return false
@@ -77,10 +76,10 @@ func (s *txnStory) transactor(name string, timeout time.Duration) *transactor {
 	return p
 }
 
-func (s *txnStory) program(name string, taken func(line string) bool, args ...string) *process {
+func (s *txnStory) program(name, id string, taken func(line string) bool, args ...string) *process {
 	s.t.Helper()
 	path, first := s.flow.command(s.in)
-	args = append(append(first, "-bootstrap", s.server.address, "-id", s.name, "-flow", strconv.Itoa(s.flow.version)), args...)
+	args = append(append(first, "-bootstrap", s.server.address, "-id", id, "-flow", strconv.Itoa(s.flow.version)), args...)
 	return startTaken(s.t, s.name+" "+name, taken, nil, path, args...)
 }
 

@@ -8,9 +8,6 @@ import (
 	"testing"
 )
 
-// txnSettings let the stories' groups notice soon that a copier was killed.
-var txnSettings = []string{shortestSession, "group.consumer.session.timeout.ms=6000"}
-
 // TestTransactionStories tells the story of a transactional id with each client
 // library and version of transactions, all beside one another on one broker, which
 // is killed by kill -9 under them. Then three kinds of consumers read what was
@@ -18,9 +15,8 @@ var txnSettings = []string{shortestSession, "group.consumer.session.timeout.ms=6
 func TestTransactionStories(t *testing.T) {
 	in := require(t)
 	t.Parallel()
-	s := weirServe(t, in, freeAddress(t), txnSettings...)
-	committed := txnStories(t, in, s, flows(), true, (*server).kill)
-	if !t.Failed() {
+	s := weirServe(t, in, freeAddress(t), shortestSession)
+	if committed := txnStories(t, in, s, flows(), true, (*server).kill); !t.Failed() {
 		readersAgree(t, in, s.address, committed)
 	}
 }

@@ -30,6 +30,11 @@ func TestWall(t *testing.T) {
 	t.Run("group clients", func(t *testing.T) { groupClients(t, in, address) })
 	// Without the restarts: it takes longer to start on a loaded machine than members wait.
 	t.Run("group stories", func(t *testing.T) { stories(t, in, kafka, onKafka()) })
+	t.Run("transaction stories", func(t *testing.T) {
+		if committed := txnStories(t, in, kafka, flows()[:2], false); !t.Failed() {
+			readersAgree(t, in, address, committed)
+		}
+	})
 }
 
 // TestCommands is the other side of it: the same commands on weir's broker.

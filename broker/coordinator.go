@@ -32,7 +32,9 @@ type coordinator struct {
 	groups atomic.Int64 // of all shards, against weir.max.groups
 	memory atomic.Int64 // of what the members in all shards have sent
 	batch  int          // bytes of records after which a shard appends them
-	ids    struct {
+	// resolving holds a token while an expression is matched with all topics.
+	resolving chan struct{}
+	ids       struct {
 		sync.Mutex // cfg.random need not be safe for several shards at once
 	}
 }
@@ -87,7 +89,7 @@ type replay struct {
 }
 
 func newCoordinator(cfg coordinatorConfig) *coordinator {
-	c := &coordinator{cfg: cfg}
+	c := &coordinator{cfg: cfg, resolving: make(chan struct{}, 1)}
 	s := cfg.settings
 	c.shardSet = shardSet[*shard]{
 		topics: cfg.topics, topic: meta.OffsetsTopic, partitions: s.OffsetsTopicPartitions,

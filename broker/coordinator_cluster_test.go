@@ -148,6 +148,88 @@ func TestExpressionOfAnOlderImage(t *testing.T) {
 	})
 }
 
+// TestExpressionsAfterARestart: a shard serves its groups before their expressions are
+// matched, and hears what they stand for afterwards, brought up to date. A coordinator that
+// is closed does not wait for it.
+func TestExpressionsAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{}
+		first := testCoordinator(t, log, nil)
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, "g", "m", 1000
+		req.SubscribedTopicRegex, req.Topics = kmsg.StringPtr("[tuv]"), []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		call := newTestCall(req)
+		first.consumerGroupHeartbeat(call, req)
+		answerOf(t, call, kmsg.NewPtrConsumerGroupHeartbeatResponse())
+		first.close()
+
+		has := func(c *coordinator) int {
+			describe := kmsg.NewPtrConsumerGroupDescribeRequest()
+			describe.Groups = []string{"g"}
+			call := newTestCall(describe)
+			c.consumerGroupDescribe(call, describe)
+			g := answerOf(t, call, kmsg.NewPtrConsumerGroupDescribeResponse()).Groups[0]
+			return len(g.Members[0].TargetAssignment.TopicPartitions)
+		}
+		second := unstartedCoordinator(t, log, nil)
+		defer second.close()
+		topics := second.cfg.topics.(*fakeTopics)
+		topics.img = mustApply(t, topics.img, meta.TopicRecord{Name: "u", ID: [16]byte{8}, Partitions: 2})
+		second.resolving <- struct{}{} // another shard has its turn
+		if _, err := second.ensure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := has(second); n != 1 {
+			t.Errorf("before its expression is resolved the group has %d topics", n)
+		}
+		<-second.resolving
+		synctest.Wait()
+		if n := has(second); n != 2 {
+			t.Errorf("after its expression was resolved the group has %d topics", n)
+		}
+
+		third := unstartedCoordinator(t, log, nil)
+		third.resolving <- struct{}{}
+		if _, err := third.ensure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		third.close()
+		for range third.untilClosed(slices.Values([]string{"t"})) {
+			t.Error("a closed coordinator matches names")
+		}
+	})
+}
+
+// TestResolvedOfAnOlderImage: topics that came while an expression was matched count, too.
+func TestResolvedOfAnOlderImage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testCoordinator(t, &fakeLog{}, nil)
+		s := c.all()[0]
+		older := s.image
+		topics := c.cfg.topics.(*fakeTopics)
+		topics.img = mustApply(t, older, meta.TopicRecord{Name: "u", ID: [16]byte{8}, Partitions: 2})
+		c.clusterChanged()
+		synctest.Wait()
+		x := group.Match("[tu]", cluster{older, c.cfg.settings}.TopicNames())
+		before := x.Bytes()
+		s.send(t.Context(), resolved("[tu]", x, older))
+		synctest.Wait()
+		if x.Bytes() <= before {
+			t.Error("the expression does not stand for the new topic")
+		}
+	})
+}
+
+func mustApply(t *testing.T, img *meta.Image, r meta.Record) *meta.Image {
+	t.Helper()
+	img, err := img.Apply(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
 // TestTopicsAreTold: the metadata store tells the coordinator of whatever a group may
 // depend on.
 func TestTopicsAreTold(t *testing.T) {

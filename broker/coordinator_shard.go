@@ -77,6 +77,9 @@ func (s *shard) load() error {
 	now := s.coord.cfg.now()
 	s.learn(core, now)
 	core.Ready(now)
+	if expressions := core.Unresolved(); len(expressions) > 0 {
+		s.coord.wait.Go(func() { s.coord.resolve(s, expressions) })
+	}
 	return nil
 }
 

@@ -153,13 +153,6 @@ func (cg *consumerGroup) subscribesTo(m *consumer) iter.Seq[string] {
 	}
 }
 
-// resolve finds the topics anew, and tells whether they are others than before.
-func (r *regex) resolve(names iter.Seq[string]) bool {
-	was := r.topics
-	r.topics = r.match(names)
-	return !slices.Equal(was, r.topics)
-}
-
 // follow brings an expression up to date with topics that have come or gone, or exist as
 // before, and tells whether it stands for others now.
 func (r *regex) follow(cl Cluster, changed []string) bool {

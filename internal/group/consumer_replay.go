@@ -39,7 +39,11 @@ func (c *Core) replayConsumer(g *group, x *consumerEntry) {
 			cg.assignedAt = time.UnixMilli(x.at)
 		}
 	case keyConsumerRegex:
-		if r, err := compileRegex(x.name); err == nil {
+		r := cg.regexes[x.name] // a long log tells one often, and to compile it takes a while
+		if r == nil {
+			r, _ = compileRegex(x.name)
+		}
+		if r != nil {
 			r.topics, r.since = sortedSet(x.topics), x.at
 			cg.regexes[x.name] = r
 		}
@@ -168,8 +172,11 @@ func (c *Core) readyConsumers(now time.Time, g *group) {
 		return
 	}
 	c.armExpiry(now, g)
+	for s := range cg.regexes {
+		c.unresolved[s] = append(c.unresolved[s], g)
+	}
 	c.resolveMissing(now, g)
-	c.refresh(now, g, func(r *regex) bool { return r.resolve(c.cluster.TopicNames()) })
+	c.refresh(now, g, func(*regex) bool { return false })
 	if cg.epoch > cg.assignmentEpoch && !cg.assignTimer.armed() {
 		c.timers.set(&cg.assignTimer, now)
 	}

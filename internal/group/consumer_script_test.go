@@ -86,18 +86,33 @@ func (s *script) consumerCommands() map[string]func(args) {
 	return map[string]func(args){
 		"topics": s.setTopics, "group-config": s.groupConfig, "consumer-config": s.consumerConfig,
 		"beat": s.beat, "go": s.goes, "group": s.describeConsumers, "owners": s.owners, "fetch-as": s.fetchAs,
+		"resolve": s.resolve,
 	}
 }
 
-// topics a/3 b/2 …: these exist
-func (s *script) setTopics(a args) {
+// resolve: what expressions stand for after a restart is found out
+func (s *script) resolve(args) {
+	for _, x := range s.core.Unresolved() {
+		s.printf("unresolved %s", x)
+		s.core.Resolve(s.now, x, Match(x, s.topics.TopicNames()))
+	}
+}
+
+// alterTopics has these topics exist, of which the core is not told yet.
+func (s *script) alterTopics(a args) (was *testCluster) {
 	list := map[string]int32{}
 	for _, w := range a.words {
 		topic, n := cutPlace(w)
 		list[topic] = int32(atoi(n))
 	}
-	was := s.topics
+	was = s.topics
 	s.topics = was.with(list)
+	return was
+}
+
+// topics a/3 b/2 …: these exist
+func (s *script) setTopics(a args) {
+	was := s.alterTopics(a)
 	s.core.SetCluster(s.now, s.topics, s.topics.changed(was))
 }
 

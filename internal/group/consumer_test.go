@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -212,6 +213,56 @@ func TestExpressionFollows(t *testing.T) {
 		t.Errorf("code %d, topics %q, want %q", resp.ErrorCode, got, want)
 	}
 	NewExpression("(", was).Follow(is, is.changed(was)) // which is refused later
+}
+
+// counting counts the names of topics that somebody looks at.
+type counting struct {
+	*testCluster
+	names *int
+}
+
+func (c counting) TopicNames() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for name := range c.testCluster.TopicNames() {
+			if *c.names++; !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// TestReadyMatchesNothing: with thousands of expressions and topics it would take many
+// seconds until groups are served after a start.
+func TestReadyMatchesNothing(t *testing.T) {
+	names := 0
+	cl := counting{(&testCluster{}).with(map[string]int32{"a1": 1, "a2": 1, "b": 1}), &names}
+	core := func() *Core {
+		c := New(Config{NewMemberID: numbered()})
+		c.SetCluster(time.UnixMilli(0), cl, nil)
+		return c
+	}
+	c, s := core(), "a.*"
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, "g", "m", 1000
+	req.Topics, req.SubscribedTopicRegex = []kmsg.ConsumerGroupHeartbeatRequestTopic{}, &s
+	c.ConsumerHeartbeat(time.UnixMilli(0), Client{"c", "/h"}, req, nil)
+	if names < 3 {
+		t.Fatalf("a new expression was matched with %d names", names)
+	}
+	log := c.Take().Records
+	names, c = 0, core()
+	for _, r := range log {
+		if err := c.Replay(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Ready(time.UnixMilli(0))
+	if got := c.Unresolved(); names > 0 || !slices.Equal(got, []string{s}) {
+		t.Errorf("%d names were matched; unresolved is %q", names, got)
+	}
+	if got, want := c.groups["g"].consumer.regexes[s].topics, []string{"a1", "a2"}; !slices.Equal(got, want) {
+		t.Errorf("topics %q, want %q", got, want)
+	}
 }
 
 // TestUpgradeBelieves: a classic group in the middle of a second rebalance has forgotten

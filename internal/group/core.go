@@ -109,12 +109,14 @@ type Core struct {
 	full    bool
 	history history
 
-	consumers int // members of all consumer groups
+	consumers  int                 // members of all consumer groups
+	unresolved map[string][]*group // by expression, those that have it as the log told
 }
 
 // New makes an empty Core.
 func New(cfg Config) *Core {
-	return &Core{cfg: cfg.withDefaults(), cluster: noCluster{}, groups: map[string]*group{}, txns: map[int64]*transaction{}}
+	return &Core{cfg: cfg.withDefaults(), cluster: noCluster{}, groups: map[string]*group{}, txns: map[int64]*transaction{},
+		unresolved: map[string][]*group{}}
 }
 
 // Take returns what the steps since the last Take have produced.

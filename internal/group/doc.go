@@ -116,7 +116,8 @@
 // transactional batch. When a transaction has ended, and its marker is in the log, EndTxn
 // is called before any other step. Whenever topics or settings of groups have changed it
 // calls SetCluster, first of all before Ready, and says which topics have changed. An
-// Expression it makes where it has the request, before the Core's turn.
+// Expression it makes where it has the request, before the Core's turn. Those that are
+// Unresolved after Ready it matches beside the Core, and calls Resolve with each.
 //
 // Answers carry Kafka's error codes, because which code a rule answers is part of
 // the rule. Requests are only read; bytes that are kept are copied, strings are not.

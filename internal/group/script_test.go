@@ -440,8 +440,12 @@ func (s *script) tick(a args) {
 	s.now = end
 }
 
-// restart: the broker was killed; what it had said is in the log
-func (s *script) restart(args) {
+// restart [a/3 b/2 …]: the broker was killed; what it had said is in the log. It had not
+// told its core yet that these are the topics.
+func (s *script) restart(a args) {
+	if len(a.words) > 0 {
+		s.alterTopics(a)
+	}
 	for _, tok := range slices.Sorted(func(yield func(Token) bool) {
 		for tok := range s.parked {
 			if !yield(tok) {

@@ -22,7 +22,7 @@ const (
 	reloadDelay = time.Second
 )
 
-// errand is one request for a shard. step runs on the shard's goroutine. What it returns
+// errand is one request for a shard. step runs on who has the shard's turn. What it returns
 // is called when the records of the step are appended; nil if there is nothing to do then.
 // fail is called instead, at most once, when the step cannot be done or its records cannot
 // be appended.
@@ -35,7 +35,7 @@ type errand[S any] struct {
 }
 
 // keeper is who a loop works for: it owns a core of pure logic. All its methods are called
-// on the loop's goroutine.
+// by who has the loop's turn, one at a time.
 type keeper interface {
 	// load makes the core out of the log, and puts out what that brings about.
 	load() error
@@ -63,6 +63,7 @@ type loopConfig struct {
 	logger   *slog.Logger
 	panicked func(p any, stack []byte) // optional
 	failed   <-chan struct{}           // optional; closed when only what is durable shall be told
+	direct   bool                      // send does an errand itself when the shard is idle; no errand stands apart
 }
 
 // loop is a shard's goroutine and what it is asked through. It takes what is waiting in
@@ -70,6 +71,10 @@ type loopConfig struct {
 // carries the LSN of the newest state, so that nobody hears of what a power cut could take
 // back. When the append fails, the core knows more than the log: nobody may hear of it, all
 // who wait are asked to try again, and the core is made anew.
+//
+// Whatever is done for the shard is done by who has its turn. That is the loop's goroutine;
+// if direct also who asks, when nobody else has it and nothing waits: to hand an errand over
+// and to be woken again takes longer than the errand.
 type loop[S keeper] struct {
 	loopConfig
 	self    S
@@ -77,8 +82,10 @@ type loop[S keeper] struct {
 	news    chan struct{} // has a token when there is something to hear
 	loaded  chan struct{} // closed after the first load
 	loadErr error         // of the first load
+	turn    chan struct{} // holds a token while somebody has the turn
+	mail    chan struct{} // has a token when there may be something in the mailbox
 
-	// These belong to run's goroutine.
+	// These belong to who has the turn.
 	doing    []begun          // not yet answered
 	standing func(code int16) // fails the errand apart that is being done; nil once it is answered
 	timer    *time.Timer
@@ -95,18 +102,23 @@ type begun struct {
 func newLoop[S keeper](cfg loopConfig, self S) loop[S] {
 	return loop[S]{
 		loopConfig: cfg, self: self, mailbox: make(chan errand[S], mailboxSize),
-		news: make(chan struct{}, 1), loaded: make(chan struct{}),
+		news: make(chan struct{}, 1), loaded: make(chan struct{}), turn: make(chan struct{}, 1), mail: make(chan struct{}, 1),
 	}
 }
 
-// send puts an errand into the mailbox. It waits for room.
+// send has an errand done, or puts it into the mailbox. It waits for room. What one
+// goroutine sends is done in that order.
 func (l *loop[S]) send(ctx context.Context, e errand[S]) {
 	if l.ctx.Err() != nil {
 		e.fail(kerr.NotCoordinator.Code)
 		return
 	}
+	if l.direct && l.doDirectly(e) {
+		return
+	}
 	select {
 	case l.mailbox <- e:
+		l.poke()
 		if l.ctx.Err() != nil {
 			l.drain() // run may have looked for the last time before
 		}
@@ -114,6 +126,52 @@ func (l *loop[S]) send(ctx context.Context, e errand[S]) {
 		e.fail(kerr.CoordinatorNotAvailable.Code)
 	case <-l.ctx.Done():
 		e.fail(kerr.NotCoordinator.Code)
+	}
+}
+
+// doDirectly does an errand if the turn is free. It does not overtake what was sent before.
+func (l *loop[S]) doDirectly(e errand[S]) bool {
+	select {
+	case l.turn <- struct{}{}:
+	default:
+		return false
+	}
+	if len(l.mailbox) > 0 { // only who has the turn takes from it
+		<-l.turn
+		return false
+	}
+	l.guard(func() { l.steps(e) })
+	l.arm()
+	<-l.turn
+	return true
+}
+
+// inTurn does something on the loop's goroutine.
+func (l *loop[S]) inTurn(f func()) {
+	l.turn <- struct{}{}
+	l.guard(f)
+	l.arm()
+	<-l.turn
+}
+
+func (l *loop[S]) poke() {
+	select {
+	case l.mail <- struct{}{}:
+	default:
+	}
+}
+
+// open does what is in the mailbox.
+func (l *loop[S]) open() {
+	select {
+	case e := <-l.mailbox:
+		defer func() { // after a panic, too
+			if len(l.mailbox) > 0 {
+				l.poke()
+			}
+		}()
+		l.steps(e)
+	default: // it was done by who had the turn before
 	}
 }
 
@@ -129,25 +187,25 @@ func (l *loop[S]) tell() {
 func (l *loop[S]) run() {
 	l.timer = time.NewTimer(time.Hour)
 	defer l.timer.Stop()
-	l.guard(func() { l.loadErr = l.load() })
+	l.inTurn(func() { l.loadErr = l.load() })
 	close(l.loaded)
 	failed := l.failed
 	for {
-		l.arm()
 		select {
 		case <-l.ctx.Done():
+			l.turn <- struct{}{} // and it stays: nobody does anything from now on
 			l.self.end(kerr.NotCoordinator.Code)
 			l.drain()
 			return
 		case <-failed:
 			failed = nil
-			l.guard(l.discard) // all is read anew from what is durable
+			l.inTurn(l.discard) // all is read anew from what is durable
 		case <-l.timer.C:
-			l.guard(l.due)
+			l.inTurn(l.due)
 		case <-l.news:
-			l.guard(l.hear)
-		case e := <-l.mailbox:
-			l.guard(func() { l.steps(e) })
+			l.inTurn(l.hear)
+		case <-l.mail:
+			l.inTurn(l.open)
 		}
 	}
 }
@@ -196,7 +254,7 @@ func (l *loop[S]) load() error {
 	return nil
 }
 
-// arm sets the timer to what comes next.
+// arm sets the timer to what comes next, when a turn ends.
 func (l *loop[S]) arm() {
 	at, ok := l.retryAt, true
 	if l.self.alive() {

@@ -11,8 +11,8 @@ import (
 	"github.com/weirstream/weir/internal/txn"
 )
 
-// txnShard owns the transactional ids of one partition. All fields but the loop's mailbox
-// and loaded belong to the loop's goroutine.
+// txnShard owns the transactional ids of one partition. All fields belong to who has the
+// loop's turn: most often the connection that asks.
 type txnShard struct {
 	loop[*txnShard]
 	txns *transactions
@@ -32,7 +32,7 @@ func newTxnShard(t *transactions, topic *meta.Topic, number int32) *txnShard {
 		log: &txnLog{store: t.cfg.store, partition: t.cfg.store.Partition(topic.ID, number)},
 	}
 	s.loop = newLoop(loopConfig{
-		ctx: t.ctx, now: t.cfg.now, panicked: t.cfg.panicked, failed: t.cfg.failed,
+		ctx: t.ctx, now: t.cfg.now, panicked: t.cfg.panicked, failed: t.cfg.failed, direct: true,
 		logger: t.cfg.logger.With("topic", meta.TransactionsTopic, "partition", number),
 	}, s)
 	t.open.unsure.Add(1)

@@ -36,6 +36,14 @@ const (
 	SilentCut         Kind = "silent-cut"            // damage made records vanish without a word
 	SpaceLeak         Kind = "space-leak"            // the directory holds far more than what was written
 	NotHealed         Kind = "not-healed"            // damage that can be repaired was refused
+	AbortedShown      Kind = "aborted-shown"         // a reader of what is committed was shown what is not
+	CommittedHidden   Kind = "committed-hidden"      // such a reader was led past what is committed
+	TornTxn           Kind = "torn-transaction"      // a transaction that is committed in one place and not in another
+	WrongEnd          Kind = "wrong-end"             // a transaction did not end as it was asked or answered
+	StableHangs       Kind = "stable-offset-hangs"   // a transaction is open longer than it may be
+	ZombieTxn         Kind = "zombie-transaction"    // what a fenced producer sent was accepted
+	CopyLost          Kind = "copy-lost"             // read, and never processed
+	CopyTwice         Kind = "copied-twice"          // read once, and processed twice
 )
 
 // Anomaly is one broken promise and the facts that show it.

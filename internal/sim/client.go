@@ -20,6 +20,14 @@ type Target struct {
 // client makes a client that is quick to notice that a broker is back, and
 // that never gives a record up by itself.
 func (t Target) client(opts ...kgo.Opt) (*kgo.Client, error) {
+	cl, err := kgo.NewClient(append(t.options(), opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("make client of %s: %w", t.Address, err)
+	}
+	return cl, nil
+}
+
+func (t Target) options() []kgo.Opt {
 	all := []kgo.Opt{
 		kgo.SeedBrokers(t.Address),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
@@ -30,11 +38,7 @@ func (t Target) client(opts ...kgo.Opt) (*kgo.Client, error) {
 	if t.Dial != nil {
 		all = append(all, kgo.Dialer(t.Dial))
 	}
-	cl, err := kgo.NewClient(append(all, opts...)...)
-	if err != nil {
-		return nil, fmt.Errorf("make client of %s: %w", t.Address, err)
-	}
-	return cl, nil
+	return all
 }
 
 // stubborn repeats an act until it succeeds, for as long as ctx lasts.
@@ -90,7 +94,8 @@ func bounds(ctx context.Context, admin *kadm.Client, topic string) (start, high,
 // readBack reads all of a topic from its start to its end as the broker tells
 // it, and adds what it read. life is the topic's name in the ledger.
 func readBack(ctx context.Context, t Target, l *Ledger, topic, life string) error {
-	cl, err := t.client(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
+	cl, err := t.client(kgo.ConsumeTopics(topic), kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
 		return err
 	}
@@ -121,10 +126,13 @@ func readBack(ctx context.Context, t Target, l *Ledger, topic, life string) erro
 			if r.Offset >= end.Offset {
 				return
 			}
-			if id, ok := identify(r.Value); ok {
-				l.Add(ReadBack{p, r.Offset, id})
-			} else {
+			switch id, ok := identifyRecord(r); {
+			case !ok:
 				l.Add(Garbled{p, r.Offset, string(r.Value)})
+			case r.Attrs.IsTransactional():
+				l.Add(ReadBackIn{ReadBack{p, r.Offset, id}, r.ProducerID})
+			default:
+				l.Add(ReadBack{p, r.Offset, id})
 			}
 			next[r.Partition] = r.Offset + 1
 			if r.Offset+1 == end.Offset {

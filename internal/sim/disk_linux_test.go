@@ -54,7 +54,7 @@ func powerRun(t *testing.T, r *Run, cuts int) {
 		t.Skipf("no ext4 on a loop device: %v", err)
 	}
 	// With durability os a power cut may take a topic, and its records then find none.
-	onDisk(t, r, disk, LoadConfig{Weak: true, Members: 3, Churn: r.Ledger.durability == Sync}, func(ctx context.Context) error {
+	onDisk(t, r, disk, LoadConfig{Weak: true, Members: 3, Churn: r.Ledger.durability == Sync, Transactional: 2}, func(ctx context.Context) error {
 		return r.PowerCuts(ctx, disk, cuts, 800*time.Millisecond)
 	})
 }
@@ -88,7 +88,7 @@ func (s *suite) fullDisk(t *testing.T) {
 			if err != nil {
 				t.Skip(err)
 			}
-			onDisk(t, r, disk, LoadConfig{Members: 2, Rate: 400}, func(ctx context.Context) error {
+			onDisk(t, r, disk, LoadConfig{Members: 2, Rate: 400, Transactional: 2}, func(ctx context.Context) error {
 				return r.FullDisk(ctx, disk, (*episodes+1)/2)
 			})
 		})
@@ -108,7 +108,7 @@ func (s *suite) failingCalls(t *testing.T) {
 		{"failing calls, small files", smallCommand("sync")},
 	} {
 		s.run(t, c.name, Sync, c.command, func(t *testing.T, r *Run) {
-			withLoad(t, r, LoadConfig{Members: 2}, func(ctx context.Context) error {
+			withLoad(t, r, LoadConfig{Members: 2, Transactional: 2}, func(ctx context.Context) error {
 				return r.FailingDisk(ctx, c.command, (*episodes+1)/2)
 			})
 		})

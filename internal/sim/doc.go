@@ -7,7 +7,10 @@
 // anomalies come out. A Load is the clients: idempotent writers, weaker ones, a reader
 // that reads through all faults, a consumer group of each Protocol, a topic that is
 // created and deleted again and again, and a sampler of high watermarks and committed
-// offsets. Members of groups come and go, die without a word, and stand still until
+// offsets. With transactions there are writers that commit, abort, go away and are taken
+// over by others of their transactional id; enders, which ask for the end of a
+// transaction twice, late, and both to commit and to abort; a reader of what is committed;
+// and copiers, which read, write and commit where they are in one transaction. Members of groups come and go, die without a word, and stand still until
 // they are taken for dead and then commit; some are static. A Process is the broker's
 // process. A Run has all three and does the faults.
 //
@@ -39,7 +42,14 @@
 //  6. A group skips nothing: no member is given a record, and no offset is committed or
 //     told, before all records below were given to some member. In the end each group
 //     comes to the end of the log, and every acknowledged record was given to it.
-//  7. The broker ends only when told to, with the right code and in time, and it
+//  7. A transaction is committed in all its partitions or in none, as the markers in the
+//     logs tell; as it was answered, if it was; and only if that was asked for. Readers of
+//     what is committed are shown that, all of it, and nothing else. No transaction is
+//     open, and no last stable offset stands still, for more than its timeout and five
+//     seconds in which the broker could be asked. What a producer sends after another one
+//     was given its transactional id is refused. Each committed record that copiers read
+//     leads to one committed copy. Durability os with power cuts excepted.
+//  8. The broker ends only when told to, with the right code and in time, and it
 //     starts again after anything.
 //
 // To run it, with other figures for a longer run and the seed that a run prints
@@ -68,7 +78,8 @@
 // bounded in rate; the ledger's memory grows with the records of a run.
 //
 // Left out on purpose: the commits of members are requests of our own, since the
-// client's function does not tell the epoch that it names. Nothing here looks into
+// client's function does not tell the epoch that it names; those of enders, since no
+// client's library asks as they do. Nothing here looks into
 // the broker's memory, and into its files only to damage and to weigh them. What a
 // power cut does to single sectors (later ones kept, earlier ones lost) is tested on
 // the file system in memory, by internal/storage and internal/journal.

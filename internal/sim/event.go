@@ -30,9 +30,8 @@ const (
 	OS                     // it survives a killed process only
 )
 
-// Event is something that a client saw or that was done to the broker. A kind
-// of check that is not here yet, such as those of transactions, is further
-// types of events.
+// Event is something that a client saw or that was done to the broker. Those of
+// transactions are in txnevent.go.
 type Event interface{ apply(l *Ledger) }
 
 type (

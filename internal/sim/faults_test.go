@@ -97,7 +97,7 @@ func TestSmoke(t *testing.T) {
 	t.Logf("replay with: go test ./internal/sim -run TestSmoke -faults.seed=%d", seed)
 	r := newRun(t, "smoke", seed, Sync, smallCommand("sync"))
 	killRun(t, r, KillConfig{Kills: 8, Gap: 400 * time.Millisecond, Recovering: 30},
-		LoadConfig{Topics: 1, Members: 2, Rate: 200})
+		LoadConfig{Topics: 1, Members: 2, Rate: 200, Transactional: 1})
 	judge(t, r.Report)
 	t.Log("\n" + Table([]*Report{r.Report}))
 }
@@ -173,7 +173,7 @@ func (s *suite) kill(t *testing.T) {
 	} {
 		s.run(t, c.name, c.d, c.command, func(t *testing.T, r *Run) {
 			killRun(t, r, KillConfig{Kills: (*kills + 3) / 4, Gap: time.Second, Recovering: 25, Pauses: 10, Terms: 10},
-				LoadConfig{Weak: true, Members: 3, Churn: true})
+				LoadConfig{Weak: true, Members: 3, Churn: true, Transactional: 2})
 		})
 	}
 }

@@ -14,6 +14,7 @@ func (e Acked) apply(l *Ledger) {
 	}
 	f.state, f.offset = acked, e.Offset
 	l.acked++
+	l.checkAck(e.Record, f)
 }
 
 func (e Unknown) apply(l *Ledger) {
@@ -56,6 +57,9 @@ func (e Garbled) apply(l *Ledger) {
 
 // checkSent: a record stands in the partition that it was sent to.
 func (l *Ledger) checkSent(how string, p Partition, offset int64, r Record) {
+	if r.isMarker() {
+		return
+	}
 	switch f := l.fates[r]; {
 	case f == nil:
 		l.findings.add(Phantom, "%v offset %d: %s %v, which nobody sent", p, offset, how, r)
@@ -80,7 +84,7 @@ func (e Bounds) apply(l *Ledger) {
 func (e ReadBack) apply(l *Ledger) {
 	l.checkSent("read back", e.Partition, e.Offset, e.Record)
 	p := l.partition(e.Partition)
-	p.back = append(p.back, entry{e.Offset, e.Record})
+	p.back = append(p.back, entry{offset: e.Offset, record: e.Record})
 }
 
 func (e EndOfLog) apply(l *Ledger) {
@@ -107,12 +111,14 @@ func (l *Ledger) Finish() {
 			continue
 		}
 		l.finishPartition(name, p, at)
+		l.decide(p)
 	}
 	for r, f := range l.fates {
 		if !l.deleted[f.partition.Topic] {
 			l.finishRecord(r, f, at[r])
 		}
 	}
+	l.finishTxns()
 }
 
 // finishPartition checks one log by itself and against what readers were shown.
@@ -128,6 +134,9 @@ func (l *Ledger) finishPartition(name Partition, p *partition, at map[Record][]i
 		}
 		next = e.offset + 1
 		log[e.offset] = e.record
+		if e.record.isMarker() {
+			continue
+		}
 		at[e.record] = append(at[e.record], e.offset)
 		l.checkOrder(name, e, last)
 	}

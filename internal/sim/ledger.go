@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Ledger is the book of what clients were promised and shown. It judges events
@@ -24,6 +25,7 @@ type Ledger struct {
 	holdings   map[holder]int32 // who has what, and the last epoch that this is known of
 	tops       map[groupOf][]top
 	counts     map[string]*GroupCount
+	txns       txnBook
 	clock      int // events so far
 	acked      int
 	lost       int // acknowledged, gone, and forgiven
@@ -36,6 +38,9 @@ type fate struct {
 	cuts      int // Ledger.cuts when it was sent
 	offset    int64
 	state     state
+	txn       *transaction // nil: none
+	zombie    bool         // sent when its producer had been fenced
+	decided   decision     // when the logs have been read back
 }
 
 type state int8
@@ -52,11 +57,14 @@ type partition struct {
 	high, stable int64
 	back         []entry
 	end          *EndOfLog
+	watched      int64         // the last stable offset when it moved last
+	hangs        time.Duration // since then
 }
 
 type entry struct {
-	offset int64
-	record Record
+	offset   int64
+	record   Record
+	producer int64 // id, of a record in a transaction
 }
 
 type readerOf struct {
@@ -112,7 +120,7 @@ func NewLedger(d Durability) *Ledger {
 		writers:    map[int32]Writes{}, fates: map[Record]*fate{}, partitions: map[Partition]*partition{},
 		deleted: map[string]bool{}, readers: map[readerOf]int64{}, groups: map[groupOf]*groupOffsets{},
 		owners: map[ownership]string{}, holdings: map[holder]int32{}, tops: map[groupOf][]top{},
-		counts: map[string]*GroupCount{},
+		counts: map[string]*GroupCount{}, txns: newTxnBook(),
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -18,30 +20,42 @@ type LoadConfig struct {
 	Ledger      *Ledger
 	Incarnation func() int // how often the broker was started; optional
 
-	Seed         uint64     // of what members of groups do
-	Topics       int        // optional: 2
-	Partitions   int        // of each topic; optional: 3
-	Writers      int        // idempotent, acks=all, of each topic; optional: 2
-	Weak         bool       // one writer with acks=1 and one with acks=0 besides
-	Members      int        // of each consumer group on the first topic
-	Protocols    []Protocol // optional: a group of each of them; without it of all
-	Churn        bool       // a topic that is created and deleted again and again
-	Rate         int        // records a second of each writer; optional: 300
-	RecordBytes  int        // optional: 700
-	SegmentBytes int        // optional: 1 MiB, the least that topics may have
+	Seed       uint64     // of what members of groups do
+	Topics     int        // optional: 2
+	Partitions int        // of each topic; optional: 3
+	Writers    int        // idempotent, acks=all, of each topic; optional: 2
+	Weak       bool       // one writer with acks=1 and one with acks=0 besides
+	Members    int        // of each consumer group on the first topic
+	Protocols  []Protocol // optional: a group of each of them; without it of all
+	// Transactional is how many writers with transactions there are; with them come those
+	// who ask for ends in odd ways, and copiers.
+	Transactional int
+	EndRate       int // transactions a second of each of these; optional: 20
+	// Copiers is the protocol of their group; optional: one that the seed chooses. On
+	// virtual time only Consumer works: with others franz-go waits for a lock while a
+	// member joins, and virtual time stands still.
+	Copiers Protocol
+
+	Churn        bool // a topic that is created and deleted again and again
+	Rate         int  // records a second of each writer; optional: 300
+	RecordBytes  int  // optional: 700
+	SegmentBytes int  // optional: 1 MiB, the least that topics may have
 }
 
 func (c *LoadConfig) complete() {
 	for _, d := range []struct {
 		field    *int
 		standard int
-	}{{&c.Topics, 2}, {&c.Partitions, 3}, {&c.Writers, 2}, {&c.Rate, 300}, {&c.RecordBytes, 700}, {&c.SegmentBytes, 1 << 20}} {
+	}{{&c.Topics, 2}, {&c.Partitions, 3}, {&c.Writers, 2}, {&c.Rate, 300}, {&c.RecordBytes, 700}, {&c.SegmentBytes, 1 << 20}, {&c.EndRate, 20}} {
 		if *d.field == 0 {
 			*d.field = d.standard
 		}
 	}
 	if c.Protocols == nil {
 		c.Protocols = Protocols()
+	}
+	if c.Copiers == "" {
+		c.Copiers = []Protocol{Cooperative, Consumer}[c.Seed%2]
 	}
 	if c.Incarnation == nil {
 		c.Incarnation = func() int { return 0 }
@@ -50,11 +64,13 @@ func (c *LoadConfig) complete() {
 
 // Load is clients at work, and what they know.
 type Load struct {
-	cfg     LoadConfig
-	topics  []string
-	grouped [16]byte // id of the first topic
-	writers []*writer
-	lives   int32 // of the churned topic; they are its writers, too
+	cfg       LoadConfig
+	topics    []string
+	grouped   [16]byte // id of the first topic
+	endsID    [16]byte // id of the topic of enders
+	writers   []*writer
+	producers atomic.Int32 // with transactions, so far
+	lives     int32        // of the churned topic; they are its writers, too
 
 	draining context.Context // ends when groups are to come to the end
 	drain    context.CancelFunc
@@ -62,8 +78,10 @@ type Load struct {
 	records context.Context // of what was given to producers: outlives the writing
 	giveUp  context.CancelFunc
 
-	stopWriting, stopReading, stopGroup context.CancelFunc
-	writing, reading, grouping          sync.WaitGroup
+	copyRecords context.Context // what copiers write: they go on when others have ended
+
+	stopWriting, stopReading, stopGroup, stopCopying context.CancelFunc
+	writing, reading, grouping, copying              sync.WaitGroup
 }
 
 // NewLoad creates the topics and starts the clients. Finish ends them.
@@ -77,14 +95,18 @@ func NewLoad(ctx context.Context, cfg LoadConfig) (*Load, error) {
 	defer admin.Close()
 	size := fmt.Sprint(cfg.SegmentBytes)
 	for i := range cfg.Topics {
-		name := fmt.Sprintf("sim-%d", i)
-		l.topics = append(l.topics, name)
+		l.topics = append(l.topics, fmt.Sprintf("sim-%d", i))
+	}
+	for _, name := range append(l.txnTopics(), l.topics...) {
 		made, err := kadm.NewClient(admin).CreateTopic(ctx, int32(cfg.Partitions), -1, map[string]*string{"segment.bytes": &size}, name)
 		if err != nil {
 			return nil, fmt.Errorf("create %s: %w", name, err)
 		}
-		if i == 0 {
+		switch name {
+		case l.topics[0]:
 			l.grouped = made.ID
+		case endsTopic:
+			l.endsID = made.ID
 		}
 	}
 	if err := l.beginGroups(ctx, kadm.NewClient(admin)); err != nil {
@@ -108,6 +130,9 @@ func (l *Load) start(ctx context.Context) error {
 	writing, l.stopWriting = context.WithCancel(ctx)
 	reading, l.stopReading = context.WithCancel(ctx)
 	grouping, l.stopGroup = context.WithCancel(ctx)
+	var copying context.Context
+	copying, l.stopCopying = context.WithCancel(ctx)
+	l.copyRecords = ctx
 	reader, err := newLiveReader(l)
 	if err != nil {
 		return err
@@ -125,6 +150,9 @@ func (l *Load) start(ctx context.Context) error {
 		for i := range l.cfg.Members {
 			l.grouping.Go(func() { l.member(grouping, p, i) })
 		}
+	}
+	if err := l.startTxns(writing, reading, copying); err != nil {
+		return err
 	}
 	if l.cfg.Churn {
 		l.writing.Go(func() { l.churn(writing) })
@@ -146,6 +174,7 @@ func (l *Load) Finish(ctx context.Context, patience time.Duration) error {
 	}
 	late.Stop()
 	l.giveUp()
+	l.finishTxns(ctx, patience)
 	if l.cfg.Members > 0 {
 		l.catchUp(ctx, patience)
 	}
@@ -168,10 +197,13 @@ func (l *Load) abandon() {
 
 func (l *Load) readBack(ctx context.Context, patience time.Duration) error {
 	var errs []error
-	for _, topic := range l.topics {
+	for _, topic := range append(l.txnTopics(), l.topics...) {
 		limited, cancel := context.WithTimeout(ctx, patience)
 		if err := readBack(limited, l.cfg.Target, l.cfg.Ledger, topic, topic); err != nil {
 			errs = append(errs, fmt.Errorf("read %s back: %w", topic, err))
+		}
+		if slices.Contains(l.txnTopics(), topic) {
+			errs = append(errs, l.readCommitted(limited, topic))
 		}
 		cancel()
 	}

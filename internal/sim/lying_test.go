@@ -234,6 +234,7 @@ type liar struct {
 	lie       lie
 	protocols []Protocol // nil: all
 	churn     bool
+	txns      bool   // of transactions, on two partitions, and without groups
 	await     Kind   // what the load goes on for, two minutes at most; none: ten seconds
 	want      []Kind // each must be found
 	also      []Kind // may follow
@@ -251,7 +252,11 @@ func (c liar) lied(t *testing.T) {
 	ledger := NewLedger(Sync)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	load, err := NewLoad(ctx, LoadConfig{Target: Target{brokertest.Address, s.Dial}, Ledger: ledger, Topics: 1, Partitions: 1, Writers: 1, Members: 2, Rate: 50, RecordBytes: 50, Churn: c.churn, Protocols: c.protocols})
+	cfg := LoadConfig{Target: Target{brokertest.Address, s.Dial}, Ledger: ledger, Topics: 1, Partitions: 1, Writers: 1, Members: 2, Rate: 50, RecordBytes: 50, Churn: c.churn, Protocols: c.protocols}
+	if c.txns {
+		cfg.Partitions, cfg.Members, cfg.Rate, cfg.Transactional, cfg.EndRate, cfg.Copiers = 2, 0, 1, 2, 5, Consumer
+	}
+	load, err := NewLoad(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,5 +284,5 @@ func (c liar) lied(t *testing.T) {
 			t.Errorf("%s was found besides: %v", kind, ledger.First())
 		}
 	}
-	t.Logf("%d records acknowledged, %v; found %v", ledger.Acked(), ledger.Groups(), got)
+	t.Logf("%d records acknowledged, %v, %v; found %v", ledger.Acked(), ledger.Groups(), ledger.Transactions(), got)
 }

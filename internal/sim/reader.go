@@ -15,7 +15,7 @@ type liveReader struct {
 }
 
 func newLiveReader(l *Load) (*liveReader, error) {
-	cl, err := l.cfg.Target.client(kgo.ConsumeTopics(l.topics...),
+	cl, err := l.cfg.Target.client(kgo.ConsumeTopics(append(l.txnTopics(), l.topics...)...), kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond))
 	return &liveReader{l, cl}, err
 }
@@ -32,7 +32,7 @@ func (r *liveReader) run(ctx context.Context) {
 // note adds a record that a reader was given.
 func note(l *Ledger, r *kgo.Record, reader string) {
 	p := Partition{r.Topic, r.Partition}
-	if id, ok := identify(r.Value); ok {
+	if id, ok := identifyRecord(r); ok {
 		l.Add(Read{reader, p, r.Offset, id})
 	} else {
 		l.Add(Garbled{p, r.Offset, string(r.Value)})
@@ -46,7 +46,7 @@ func (l *Load) sample(ctx context.Context) {
 		return // the same options worked for other clients
 	}
 	defer cl.Close()
-	admin := kadm.NewClient(cl)
+	admin, txns := kadm.NewClient(cl), &watch{load: l}
 	for pause(ctx, 200*time.Millisecond) {
 		for _, topic := range l.topics {
 			_, high, stable, err := bounds(ctx, admin, topic)
@@ -57,6 +57,9 @@ func (l *Load) sample(ctx context.Context) {
 				s, _ := stable.Lookup(topic, o.Partition)
 				l.cfg.Ledger.Add(Bounds{Partition{topic, o.Partition}, o.Offset, s.Offset})
 			})
+		}
+		if l.cfg.Transactional > 0 {
+			txns.look(ctx, admin)
 		}
 		if l.cfg.Members > 0 {
 			_ = l.sampleCommits(ctx, admin)

@@ -15,6 +15,7 @@ type Report struct {
 	Acked     int            // records
 	Sent      int64          // bytes, where records are not counted
 	Groups    map[string]GroupCount
+	Txns      TxnCount
 	Checked   int             // restarts after which the groups' offsets were asked for at once
 	Lost      int             // acknowledged records that are gone and that no promise covered
 	Recovery  []time.Duration // from start to listening, after a fault
@@ -48,6 +49,7 @@ func (r *Report) Take(l *Ledger) {
 	for name, c := range l.Groups() {
 		r.Groups[name] = r.Groups[name].plus(c)
 	}
+	r.Txns = r.Txns.plus(l.Transactions())
 	r.Lost += l.Lost()
 }
 
@@ -80,6 +82,16 @@ func (c GroupCount) String() string {
 		c.Commits, c.Refused, c.Unanswered, c.Seen, c.Owned, c.Started, c.Delivered)
 }
 
+func (c TxnCount) plus(d TxnCount) TxnCount {
+	return TxnCount{c.Committed + d.Committed, c.Aborted + d.Aborted, c.Unanswered + d.Unanswered, c.Abandoned + d.Abandoned,
+		c.Ends + d.Ends, c.Stale + d.Stale, c.Fenced + d.Fenced, c.Refused + d.Refused, c.Shown + d.Shown, c.Copied + d.Copied}
+}
+
+func (c TxnCount) String() string {
+	return fmt.Sprintf("%d committed, %d aborted (%d abandoned, %d without an answer), %d requests to end (%d stale), %d fenced (%d records refused), %d records shown, %d copied",
+		c.Committed, c.Aborted, c.Abandoned, c.Unanswered, c.Ends, c.Stale, c.Fenced, c.Refused, c.Shown, c.Copied)
+}
+
 // Table prints reports, one a line.
 func Table(reports []*Report) string {
 	var b strings.Builder
@@ -93,6 +105,9 @@ func Table(reports []*Report) string {
 		fmt.Fprintf(&b, "%-26s %9d %9d  %-21s %-8s  %s\n", r.Name, r.Acked, r.Found(), recovery, r.Took.Round(time.Second/10), strings.Join(faults, ", "))
 		for _, name := range slices.Sorted(maps.Keys(r.Groups)) {
 			fmt.Fprintf(&b, "%-26s %s: %v\n", "", name, r.Groups[name])
+		}
+		if r.Txns.Committed > 0 {
+			fmt.Fprintf(&b, "%-26s transactions: %v; %d torn\n", "", r.Txns, r.Anomalies[TornTxn]+r.Anomalies[WrongEnd])
 		}
 		if r.Checked > 0 {
 			fmt.Fprintf(&b, "%-26s offsets of all groups asked for right after %d of the restarts\n", "", r.Checked)

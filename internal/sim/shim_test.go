@@ -36,9 +36,9 @@ type shim struct {
 }
 
 // understood are the keys of the requests that a lie may touch: Produce, Fetch,
-// ListOffsets, OffsetCommit, OffsetFetch, SyncGroup, CreateTopics, DeleteTopics,
-// ConsumerGroupHeartbeat.
-var understood = []int16{0, 1, 2, 8, 9, 14, 19, 20, 68}
+// ListOffsets, OffsetCommit, OffsetFetch, SyncGroup, CreateTopics, DeleteTopics, EndTxn,
+// TxnOffsetCommit, ConsumerGroupHeartbeat.
+var understood = []int16{0, 1, 2, 8, 9, 14, 19, 20, 26, 28, 68}
 
 // exchange has the broker answer a request.
 type exchange func(kmsg.Request) (kmsg.Response, error)
@@ -107,7 +107,9 @@ func (s *shim) one(down, up net.Conn) error {
 
 func (s *shim) answer(req kmsg.Request, broker exchange) (kmsg.Response, error) {
 	if p, ok := req.(*kmsg.ProduceRequest); ok {
-		forEach(p, func(_ string, _ int32, b []byte) []byte { return anonymous(b) })
+		if p.TransactionID == nil {
+			forEach(p, func(_ string, _ int32, b []byte) []byte { return anonymous(b) })
+		}
 		s.mu.Lock()
 		s.produced++
 		s.mu.Unlock()
@@ -207,8 +209,13 @@ func anonymous(b []byte) []byte {
 	for i := 43; i < 57; i++ {
 		b[i] = 0xff
 	}
-	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
+	seal(b)
 	return b
+}
+
+// seal sets the checksum of a batch.
+func seal(b []byte) {
+	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
 }
 
 func headerLen(frame []byte, flexible bool) int {

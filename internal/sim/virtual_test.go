@@ -71,7 +71,7 @@ func (p *plug) run(t *testing.T, r *Report, random *rand.Rand) {
 	ledger := NewLedger(Sync)
 	load, err := NewLoad(t.Context(), LoadConfig{
 		Target: Target{brokertest.Address, p.Dial}, Ledger: ledger, Incarnation: p.incarnation, Seed: random.Uint64(),
-		Topics: 1, Writers: 1, Members: 3, Rate: 50, RecordBytes: 50,
+		Topics: 1, Writers: 1, Members: 3, Rate: 50, RecordBytes: 50, Transactional: 2, EndRate: 8, Copiers: Consumer,
 	})
 	if err != nil {
 		t.Fatal(err)

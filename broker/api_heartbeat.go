@@ -10,7 +10,8 @@ import (
 //
 //	v3  static members (KIP-345)
 //
-// Deviations: none.
+// Deviation: when a consumer group has become a classic one, a member may name the epoch
+// it had seen last until the next generation begins (Kafka: ILLEGAL_GENERATION).
 func (h *coordinator) heartbeat(c *call, req *kmsg.HeartbeatRequest) {
 	h.ask(c, req.Group, respond(c,
 		func(s *shard, now time.Time) kmsg.Response { return s.core.Heartbeat(now, req) },

@@ -26,7 +26,8 @@ import (
 // REBALANCE_IN_PROGRESS, not never; a group that a refused or abandoned join would
 // have made is not there (Kafka keeps it, empty, for some minutes); an id that was
 // given to a dynamic member and comes with an instance is UNKNOWN_MEMBER_ID (Kafka:
-// UNKNOWN_SERVER_ERROR). Member lists are in order of joining.
+// UNKNOWN_SERVER_ERROR); a join that waits while its group becomes a consumer group is told
+// the last generation, not REBALANCE_IN_PROGRESS. Member lists are in order of joining.
 func (h *coordinator) joinGroup(c *call, req *kmsg.JoinGroupRequest) {
 	from := group.Client{ID: c.clientID, Host: c.host}
 	memberID := req.MemberID // the request itself must not be kept while the answer waits

@@ -14,7 +14,8 @@ import (
 //	v5  protocol type and protocol, checked if given (KIP-559)
 //
 // The answer comes when the leader's assignment is durable. Deviation: a sync
-// that its own sender repeats is answered with REBALANCE_IN_PROGRESS, not never.
+// that its own sender repeats is answered with REBALANCE_IN_PROGRESS, not never; the
+// generation may be as Heartbeat says.
 func (h *coordinator) syncGroup(c *call, req *kmsg.SyncGroupRequest) {
 	h.ask(c, req.Group, parkable(c,
 		func(s *shard, now time.Time, tok group.Token) { s.core.Sync(now, tok, req) },

@@ -146,6 +146,7 @@ func TestFaults(t *testing.T) {
 	t.Run("FailingCalls", s.failingCalls)
 	t.Run("Damage", s.damage)
 	t.Run("Virtual", s.virtual)
+	t.Run("Ends", s.ends)
 	t.Run("Recovery", s.recovery)
 }
 

@@ -16,7 +16,10 @@ import (
 	"github.com/weirstream/weir/broker/brokertest"
 )
 
-var virtualRuns = flag.Int("faults.virtual", 6, "runs on virtual time, of some 90 seconds each")
+var (
+	virtualRuns = flag.Int("faults.virtual", 6, "runs on virtual time, of some 90 seconds each")
+	endsWanted  = flag.Int("faults.ends", 10000, "requests for the end of a transaction, doubled, late and stale ones among them, on virtual time")
+)
 
 // TestVirtual: a run with groups of all protocols on virtual time, in each go test.
 func TestVirtual(t *testing.T) {
@@ -25,7 +28,7 @@ func TestVirtual(t *testing.T) {
 		t.Skip("two seconds, ten times that with the race detector")
 	}
 	r := &Report{Name: "virtual time"}
-	virtualRun(t, r, theSeed())
+	virtualRun(t, r, theSeed(), everything)
 	judge(t, r)
 	t.Log("\n" + Table([]*Report{r}))
 }
@@ -35,19 +38,34 @@ func TestVirtual(t *testing.T) {
 func (s *suite) virtual(t *testing.T) {
 	r := &Report{Name: "virtual time"}
 	for i := range uint64(*virtualRuns) {
-		virtualRun(t, r, s.seed+i)
+		virtualRun(t, r, s.seed+i, everything)
 	}
 	s.reports.add(r)
 	judge(t, r)
 }
 
-func virtualRun(t *testing.T, r *Report, seed uint64) {
+// ends does the same without groups, and asks for many more ends of transactions.
+func (s *suite) ends(t *testing.T) {
+	r := &Report{Name: "ends on virtual time"}
+	for i := uint64(0); r.Txns.Ends < *endsWanted && !t.Failed(); i++ {
+		virtualRun(t, r, s.seed+i, LoadConfig{Topics: 1, Writers: 1, Rate: 1, RecordBytes: 50, Transactional: 1, EndRate: 40, Copiers: Consumer})
+	}
+	s.reports.add(r)
+	judge(t, r)
+}
+
+// everything is the load of other runs on virtual time.
+var everything = LoadConfig{
+	Topics: 1, Writers: 1, Members: 3, Rate: 50, RecordBytes: 50, Transactional: 2, EndRate: 8, Copiers: Consumer,
+}
+
+func virtualRun(t *testing.T, r *Report, seed uint64, load LoadConfig) {
 	t.Helper()
 	begin := time.Now()
 	ok := t.Run(fmt.Sprint(seed), func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := &plug{broker: brokertest.Start(t, brokertest.WithSettings(Settings())), conns: map[net.Conn]bool{}}
-			p.run(t, r, rand.New(rand.NewPCG(seed, 0)))
+			p.run(t, r, rand.New(rand.NewPCG(seed, 0)), load)
 		})
 	})
 	if !ok {
@@ -67,12 +85,10 @@ type plug struct {
 	starts int
 }
 
-func (p *plug) run(t *testing.T, r *Report, random *rand.Rand) {
+func (p *plug) run(t *testing.T, r *Report, random *rand.Rand, cfg LoadConfig) {
 	ledger := NewLedger(Sync)
-	load, err := NewLoad(t.Context(), LoadConfig{
-		Target: Target{brokertest.Address, p.Dial}, Ledger: ledger, Incarnation: p.incarnation, Seed: random.Uint64(),
-		Topics: 1, Writers: 1, Members: 3, Rate: 50, RecordBytes: 50, Transactional: 2, EndRate: 8, Copiers: Consumer,
-	})
+	cfg.Target, cfg.Ledger, cfg.Incarnation, cfg.Seed = Target{brokertest.Address, p.Dial}, ledger, p.incarnation, random.Uint64()
+	load, err := NewLoad(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -257,6 +257,42 @@ func TestTransactionOfDeletedTopic(t *testing.T) {
 	wantStable(t, b, "the newest one", "gone", 2, 2)
 }
 
+// TestTransactionByTopicID: Produce v13 names topics by id, also to a transaction. What one
+// connection sends without waiting is served in its order.
+func TestTransactionByTopicID(t *testing.T) {
+	b := brokertest.Start(t)
+	id := createTopic(t, b, "out", 1)
+	x := beginner(t, b, "id")
+	first := x.request(13, "", x.batch("out"))
+	first.Topics[0].TopicID = id
+	end := x.endRequest(endV2, true)
+	x.epoch++
+	next := x.request(13, "", x.batch("out"))
+	next.Topics[0].TopicID = id
+	unknown := x.request(13, "", x.batch("out"))
+	unknown.Topics[0].TopicID = [16]byte{9}
+	for _, req := range []kmsg.Request{first, end, next, unknown} {
+		x.send(req)
+	}
+	for i, want := range []*kerr.Error{nil, nil, nil, kerr.UnknownTopicID} {
+		at := x.correlation - 3 + int32(i)
+		if i == 1 {
+			resp := kmsg.NewPtrEndTxnResponse()
+			resp.Version = endV2
+			x.receive(resp, at)
+			wantCode(t, "end", resp.ErrorCode, want)
+			continue
+		}
+		resp := kmsg.NewPtrProduceResponse()
+		resp.Version = 13
+		x.receive(resp, at)
+		wantCode(t, "produce", produced(resp).ErrorCode, want)
+	}
+	wantStable(t, b, "the second one is open", "out", 2, 3)
+	wantCode(t, "abort", x.end(endV2, false), nil)
+	wantStable(t, b, "at the end", "out", 4, 4)
+}
+
 // TestAddPartitionsRefusals: one that does not exist keeps all from being added, in all
 // versions; internal topics belong to nobody.
 func TestAddPartitionsRefusals(t *testing.T) {

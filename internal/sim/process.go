@@ -118,8 +118,8 @@ func (p *Process) Launch() (<-chan string, error) {
 	}()
 	if p.Victim != nil {
 		if p.victim, err = p.Victim(cmd); err != nil {
-			_ = cmd.Process.Kill()
-			return nil, err
+			_ = cmd.Process.Kill() // it may have ended on its own
+			return nil, errors.Join(err, p.wait(stopPatience))
 		}
 	}
 	return line, nil

@@ -4,9 +4,12 @@ package sim
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // shell is a broker that is a shell script.
@@ -85,5 +88,19 @@ func TestSettingsReachTheBroker(t *testing.T) {
 		if !given[name+"="+value] {
 			t.Errorf("%s=%s is not in %v", name, value, args)
 		}
+	}
+}
+
+// TestProcessThatEndsBeforeItsVictimIsFound: its code is known at once, though what it
+// started still holds its standard error.
+func TestProcessThatEndsBeforeItsVictimIsFound(t *testing.T) {
+	p := &Process{Command: shell("sleep 0.2 >/dev/null & exit 74"), Victim: func(cmd *exec.Cmd) (*os.Process, error) {
+		for cmd.Process.Signal(syscall.Signal(0)) == nil {
+			pause(t.Context(), time.Millisecond)
+		}
+		return nil, errors.New("gone")
+	}}
+	if _, err := p.Start(); err == nil || p.Alive() || p.Code() != 74 {
+		t.Errorf("%v, code %d", err, p.Code())
 	}
 }

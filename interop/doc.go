@@ -34,8 +34,8 @@
 //
 // One story tells the life of a transactional id: its producer commits and aborts,
 // is fenced by the next, lets its time pass, and copies a topic in transactions that
-// hold the group's offsets, while the copier is killed in one of them and the broker
-// in others. It runs with each client library, all at once, in both versions
+// hold the group's offsets, while one copier is killed in its transaction, one is
+// stopped until another has its place, and the broker is killed. It runs with each client library, all at once, in both versions
 // of transactions (the feature transaction.version):
 //
 //	library           version 1       version 2

@@ -4,8 +4,6 @@ package interop
 
 import (
 	"context"
-	"maps"
-	"strconv"
 	"testing"
 	"time"
 
@@ -34,8 +32,8 @@ type txnStory struct {
 	out, from, to string // topics: what commands write; what is copied, and where
 
 	journal *journal // of the copiers
-	copier  *process
-	crashes int // of copiers that the story did not kill
+	copier  *copier  // that is at work
+	crashes int      // of copiers that the story did not kill
 	admin   *kadm.Client
 }
 
@@ -141,96 +139,6 @@ func (s *txnStory) survives(restart func()) {
 	p.kill()
 }
 
-// copies has copiers copy a topic that grows all the time. The first is killed in a
-// transaction, which the next aborts when it begins. Later the broker is restarted.
-// It returns what must be there.
-func (s *txnStory) copies(restart func()) map[int32][]string {
-	s.t.Helper()
-	producer := produceAlways(s.t, s.server.address, s.from, partitions)
-	s.startCopier("-hang", "4")
-	s.journal.until(s.t, "copier that hangs", func() bool { return s.journal.count("hangs") > 0 || isOver(s.copier.done) })
-	s.copier.kill()
-	if s.journal.count("hangs") == 0 {
-		s.t.Fatalf("the copier ended; it printed:\n%s", s.copier.output())
-	}
-	s.isOpen(s.to)
-	s.startCopier()
-	s.copied("records after the death of a copier", oneMore(producer.acknowledged()))
-	restart()
-	s.copied("records after the restart of the broker", oneMore(producer.acknowledged()))
-	producer.close()
-	sent := producer.acknowledged()
-	s.copied("the last record", sent)
-	s.copier.terminate()
-	if s.journal.count("left") == 0 {
-		s.t.Errorf("the copier did not end in order; it printed:\n%s", s.copier.output())
-	}
-	s.isStable("all", s.to)
-	want := map[int32][]string{}
-	for p, n := range sent {
-		for i := range n {
-			want[p] = append(want[p], strconv.FormatInt(i, 10))
-		}
-	}
-	s.t.Logf("%d transactions committed, %d aborted; %d copiers died of themselves", s.journal.count("committed"), s.journal.count("aborted"), s.crashes)
-	return want
-}
-
-func (s *txnStory) startCopier(args ...string) {
-	s.t.Helper()
-	s.copier = s.program("copier", s.name, func(line string) bool { return s.journal.line("copier", line) },
-		append([]string{"-group", s.name, "-from", s.from, "-to", s.to}, args...)...)
-	s.copier.in.Close()
-}
-
-// mostCrashes is how often a copier may give up: once for the restart of the broker,
-// and some more where a machine is slow.
-const mostCrashes = 4
-
-// copied waits until transactions have committed such offsets, and starts the next
-// copier when one gave up.
-func (s *txnStory) copied(what string, want map[int32]int64) {
-	s.t.Helper()
-	done := func() bool {
-		got := s.journal.commits()
-		for p, n := range want {
-			if got[p] < n {
-				return false
-			}
-		}
-		return true
-	}
-	for !done() {
-		s.journal.until(s.t, what, func() bool { return done() || isOver(s.copier.done) })
-		if done() {
-			return
-		}
-		if s.crashes++; s.crashes > mostCrashes {
-			s.t.Fatalf("too many copiers give up; the last printed:\n%s", s.copier.output())
-		}
-		s.t.Logf("a copier gave up; it printed:\n%s", s.copier.output())
-		s.copier.kill()
-		s.startCopier()
-	}
-}
-
-func oneMore(of map[int32]int64) map[int32]int64 {
-	next := maps.Clone(of)
-	for p := range int32(partitions) {
-		next[p]++
-	}
-	return next
-}
-
-func isOver(done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	default:
-		return false
-	}
-}
-
 // epoch is the producer epoch that the coordinator has of the transactional id.
 func (s *txnStory) epoch() int16 {
 	s.t.Helper()
@@ -291,13 +199,3 @@ func (s *txnStory) untilStable(after, topic string) {
 
 // content is what topics must hold, by partition, in order.
 type content map[string]map[int32][]string
-
-// count is how often something happened.
-func (j *journal) count(event string) (n int) {
-	for _, e := range j.entries() {
-		if e.Event == event {
-			n++
-		}
-	}
-	return n
-}

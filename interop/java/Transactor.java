@@ -142,8 +142,7 @@ public final class Transactor {
         }
     }
 
-    private void transact(KafkaConsumer<String, String> consumer, ConsumerRecords<String, String> records, int n)
-            throws InterruptedException {
+    private void transact(KafkaConsumer<String, String> consumer, ConsumerRecords<String, String> records, int n) {
         if (n % 3 == 0) {
             write(consumer, records);
             producer.abortTransaction();
@@ -152,7 +151,7 @@ public final class Transactor {
         Map<TopicPartition, OffsetAndMetadata> offsets = write(consumer, records);
         if (n == Integer.parseInt(flags.getOrDefault("hang", "0"))) {
             say("hangs", "");
-            new CountDownLatch(1).await();
+            new Scanner(System.in).nextLine();
         }
         producer.commitTransaction();
         say("committed", offsets.entrySet().stream()

@@ -160,7 +160,7 @@ def copy(client):
         write()
         if n == flags['hang']:
             say('hangs')
-            signal.pause()
+            sys.stdin.readline()
         client.commit()
         say('committed', offsets=offsets)
     client.close()

@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -180,10 +181,12 @@ func (c *copier) copy(session sarama.ConsumerGroupSession, messages []*sarama.Co
 	}
 	if c.n == c.hang {
 		say(line{Event: "hangs"})
-		select {}
+		if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+			return err
+		}
 	}
 	if err := c.producer.CommitTxn(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return fmt.Errorf("commit: %w", errors.Join(err, c.producer.AbortTxn()))
 	}
 	last := messages[len(messages)-1]
 	say(line{Event: "committed", Offsets: map[int32]int64{last.Partition: last.Offset + 1}})

@@ -14,6 +14,6 @@
 // transaction is reported as "committed" with the offsets; every third is aborted
 // first and done again. In the transaction -hang it says "hangs" once the records are
 // written (and the offsets, where its library writes those before the end), and goes
-// no further, to be killed. What it does not expect, it reports as "failed" and ends
+// on only at a line of standard input. What it does not expect, it reports as "failed" and ends
 // with exit code 1: whoever runs it starts it again.
 package main

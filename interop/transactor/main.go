@@ -160,7 +160,9 @@ func transact(ctx context.Context, f flags, session *kgo.GroupTransactSession, f
 			return fmt.Errorf("flush: %w", err)
 		}
 		say(line{Event: "hangs"})
-		select {}
+		if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+			return err
+		}
 	}
 	committed, err := session.End(ctx, aborts.Err() == nil && n%3 != 0)
 	switch {

@@ -14,10 +14,10 @@ import (
 )
 
 // transactions is the coordinator of transactions. The logic is in internal/txn; here is
-// its shell: one goroutine per partition of __transaction_state (a shard) owns one
-// txn.Core.
+// its shell: a shard per partition of __transaction_state owns one txn.Core, and works for
+// one at a time: for its goroutine, or for the connection that asks while it is idle.
 //
-//	handler ──errand──▶ mailbox of shard hash(transactional id) ──▶ core
+//	handler ──errand──▶ turn or mailbox of shard hash(transactional id) ──▶ core
 //	                                                   │ records, ends
 //	          ┌────────────────────────────────────────┴─────────────────────┐
 //	          │ one commit: records · markers in all partitions · offsets of  │

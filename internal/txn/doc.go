@@ -63,7 +63,7 @@
 //
 // # Who calls what
 //
-// The broker's coordinator owns one goroutine per Core and nothing else touches it. It calls
+// The broker's coordinator has a turn per Core, and only who holds it touches the Core. It calls
 // one method per request, Tick at the Deadline, and after each of them, or after several,
 // Take. It appends the records of a Take as one batch, in one act with the markers of all ends
 // in it; before the act it closes the ended transactions to batches, after it opens what was

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weirstream/weir/internal/assignor"
 )
 
 // TestConsumerRecordBytes pins the bytes of the records of consumer groups to the
@@ -262,6 +264,31 @@ func TestReadyMatchesNothing(t *testing.T) {
 	}
 	if got, want := c.groups["g"].consumer.regexes[s].topics, []string{"a1", "a2"}; !slices.Equal(got, want) {
 		t.Errorf("topics %q, want %q", got, want)
+	}
+}
+
+// TestSettleOwners: of two members that a file gives the same partition, the one that got
+// it last has it, whatever their order, and whoever has still to let it go.
+func TestSettleOwners(t *testing.T) {
+	at := func(epoch int32) holdings { return holdings{{1}: {0: epoch, epoch: epoch}} }
+	for _, tt := range []struct{ a, b *consumer }{
+		{&consumer{id: "a", assigned: at(5)}, &consumer{id: "b", assigned: at(4)}},
+		{&consumer{id: "b", assigned: at(5)}, &consumer{id: "a", assigned: at(4)}},
+		{&consumer{id: "a", revoking: at(5)}, &consumer{id: "b", assigned: at(4)}},
+		{&consumer{id: "b", assigned: at(5)}, &consumer{id: "a", revoking: at(4)}},
+	} {
+		cg := &consumerGroup{owners: map[assignor.TopicID]map[int32]*consumer{}}
+		cg.members = map[string]*consumer{tt.a.id: tt.a, tt.b.id: tt.b}
+		cg.settleOwners()
+		owners := cg.owners[assignor.TopicID{1}]
+		if owners[0] != tt.a || owners[5] != tt.a || owners[4] != tt.b {
+			t.Errorf("partition 0 is %s's, want %s's", owners[0].id, tt.a.id)
+		}
+		for _, p := range []holdings{tt.b.assigned, tt.b.revoking} {
+			if _, has := p[assignor.TopicID{1}][0]; has {
+				t.Errorf("%s goes on with partition 0", tt.b.id)
+			}
+		}
 	}
 }
 

@@ -108,7 +108,7 @@ func fatal(err error) bool {
 // 1 with the classic one. The producer has its id before the group has this member,
 // so that what a killed one left open is aborted.
 func copyAll(ctx context.Context, f flags) error {
-	opts := append(options(f), kgo.ConsumerGroup(f.group), kgo.ConsumeTopics(f.from), kgo.RequireStableFetchOffsets(),
+	opts := append(options(f), kgo.ConsumerGroup(f.group), kgo.ConsumeTopics(f.from),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(500*time.Millisecond))
 	if f.flow == 2 {

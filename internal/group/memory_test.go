@@ -112,6 +112,32 @@ func TestLongIDs(t *testing.T) {
 	}
 }
 
+// TestLongStringsOfAJoin: what a record cannot hold is refused: from v6 on a request can
+// have strings that are longer.
+func TestLongStringsOfAJoin(t *testing.T) {
+	long := strings.Repeat("x", maxString+1)
+	for name, tt := range map[string]struct {
+		change func(r *kmsg.JoinGroupRequest, s string)
+		most   int
+	}{
+		"protocol type": {func(r *kmsg.JoinGroupRequest, s string) { r.ProtocolType = s }, maxString},
+		"protocol":      {func(r *kmsg.JoinGroupRequest, s string) { r.Protocols[0].Name = s }, maxString},
+		"instance":      {func(r *kmsg.JoinGroupRequest, s string) { r.InstanceID = &s }, MaxID},
+	} {
+		for n, want := range map[int]int16{tt.most: none, tt.most + 1: invalidRequest} {
+			c := New(Config{NewMemberID: numbered()})
+			req := kmsg.NewPtrJoinGroupRequest()
+			req.Version, req.Group, req.ProtocolType, req.SessionTimeoutMillis = 9, "g", "consumer", 10_000
+			req.InstanceID, req.Protocols = kmsg.StringPtr("i"), []kmsg.JoinGroupRequestProtocol{{Name: "range"}}
+			tt.change(req, long[:n])
+			c.Join(time.UnixMilli(0), 1, Client{"c", "/h"}, req)
+			if got := c.Take().Replies[0].Response.(*kmsg.JoinGroupResponse).ErrorCode; got != want {
+				t.Errorf("%s of %d bytes: code %d, want %d", name, n, got, want)
+			}
+		}
+	}
+}
+
 // commitTimes commits offsets 0 to n-1 of one partition in one request.
 func commitTimes(c *Core, group string, n int64) (codes []int16) {
 	req := kmsg.NewPtrOffsetCommitRequest()

@@ -106,7 +106,7 @@ func Table(reports []*Report) string {
 		for _, name := range slices.Sorted(maps.Keys(r.Groups)) {
 			fmt.Fprintf(&b, "%-26s %s: %v\n", "", name, r.Groups[name])
 		}
-		if r.Txns.Committed > 0 {
+		if r.Txns.Ends > 0 {
 			fmt.Fprintf(&b, "%-26s transactions: %v; %d torn\n", "", r.Txns, r.Anomalies[TornTxn]+r.Anomalies[WrongEnd])
 		}
 		if r.Checked > 0 {

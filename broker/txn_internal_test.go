@@ -329,7 +329,7 @@ func TestProducersAreShutOutBeforeTheMarkers(t *testing.T) {
 		req := kmsg.NewPtrEndTxnRequest()
 		req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = 5, "id", pid, epoch, true
 		c := newTestCall(req)
-		b.txns.endTxn(c, req)
+		go b.txns.endTxn(c, req) // an idle shard is served by who asks
 		synctest.Wait()
 		for _, p := range []*storage.Partition{top.partition(0), b.metadata.topic(meta.OffsetsTopic).partition(offsets.Number)} {
 			_, err := b.store.Commit(t.Context(), []storage.Append{{Partition: p, Batches: transactionalBatch(pid, epoch, 0), Guard: b.txns.open}})

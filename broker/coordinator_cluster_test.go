@@ -190,10 +190,20 @@ func TestExpressionsAfterARestart(t *testing.T) {
 		}
 
 		third := unstartedCoordinator(t, log, nil)
+		topics = third.cfg.topics.(*fakeTopics)
+		topics.img = mustApply(t, topics.img, meta.TopicRecord{Name: "v", ID: [16]byte{6}, Partitions: 2})
 		third.resolving <- struct{}{}
 		if _, err := third.ensure(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		third.all()[0].loads.Add(1) // while its expression waited, the shard was loaded again
+		<-third.resolving
+		synctest.Wait()
+		if n := has(third); n != 1 {
+			t.Errorf("an expression of an older load was resolved: the group has %d topics", n)
+		}
+		third.resolving <- struct{}{}
+		third.wait.Go(func() { third.resolve(third.all()[0], 2, []string{"[tuv]"}) })
 		third.close()
 		for range third.untilClosed(slices.Values([]string{"t"})) {
 			t.Error("a closed coordinator matches names")

@@ -11,12 +11,17 @@ import (
 
 // resolve has the expressions that a shard found in its log matched with all topics, beside
 // the shard, which serves its groups meanwhile. All shards together match one expression at
-// a time: whoever talks to the broker after a start needs the processors, too.
-func (c *coordinator) resolve(s *shard, expressions []string) {
+// a time: whoever talks to the broker after a start needs the processors, too. It gives up
+// when the shard has been loaded again since, which began anew.
+func (c *coordinator) resolve(s *shard, load int64, expressions []string) {
 	for _, e := range expressions {
 		select {
 		case c.resolving <- struct{}{}:
 		case <-c.ctx.Done():
+			return
+		}
+		if s.loads.Load() != load {
+			<-c.resolving
 			return
 		}
 		image := c.cfg.topics.image()

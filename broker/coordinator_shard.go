@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -21,13 +22,14 @@ type waiter struct {
 	fail func(code int16)
 }
 
-// shard owns the groups of one partition. All fields but the loop's mailbox, news and
-// loaded belong to the loop's goroutine.
+// shard owns the groups of one partition. All fields but loads and the loop's mailbox, news
+// and loaded belong to the loop's goroutine.
 type shard struct {
 	loop[*shard]
 	coord  *coordinator
 	number int32
 	log    shardLog
+	loads  atomic.Int64 // how often the log was read
 
 	core    *group.Core // nil while the shard could not be rebuilt
 	image   *meta.Image // of which the core, or the one before it, was told last
@@ -77,8 +79,9 @@ func (s *shard) load() error {
 	now := s.coord.cfg.now()
 	s.learn(core, now)
 	core.Ready(now)
+	load := s.loads.Add(1)
 	if expressions := core.Unresolved(); len(expressions) > 0 {
-		s.coord.wait.Go(func() { s.coord.resolve(s, expressions) })
+		s.coord.wait.Go(func() { s.coord.resolve(s, load, expressions) })
 	}
 	return nil
 }

@@ -59,6 +59,7 @@
 //	    -faults.kills=100 -faults.powercuts=60 -faults.episodes=20 -faults.places=1000
 //	go test ./internal/sim -run Faults/Recovery -faults -v -faults.recovery=1024   (MiB of log)
 //	go test ./internal/sim -run Faults/Virtual -faults -v -faults.virtual=100
+//	go test ./internal/sim -run Faults/Ends -faults -v -faults.ends=100000   (of transactions)
 //
 // Power cuts, full disks and failing system calls need Linux, root, and strace;
 // they skip otherwise. A plain go test runs the ledger's tests, a few kills, and one of
@@ -71,16 +72,18 @@
 // call that was on its way; in the rest it meets the dead disk, and has to end.
 //
 // The ledger's own tests give it a broker that lies, and streams of events with
-// one lie in them: each kind of anomaly must be found. What groups of each protocol
-// were judged by is counted in the report.
+// one lie in them: each kind of anomaly must be found. What groups of each protocol and
+// transactions were judged by is counted in the report.
 //
 // Goroutines belong to a Load, whose Finish waits for them. All that clients do is
 // bounded in rate; the ledger's memory grows with the records of a run.
 //
 // Left out on purpose: the commits of members are requests of our own, since the
 // client's function does not tell the epoch that it names; those of enders, since no
-// client's library asks as they do. Nothing here looks into
-// the broker's memory, and into its files only to damage and to weigh them. What a
-// power cut does to single sectors (later ones kept, earlier ones lost) is tested on
-// the file system in memory, by internal/storage and internal/journal.
+// client's library asks as they do. Transactions are not judged by time but for the
+// last stable offset: that a commit can be read as soon as it is answered is tested in
+// broker. Nothing here looks into the broker's memory, and into its files only to damage
+// and to weigh them. What a power cut does to single sectors (later ones kept, earlier
+// ones lost) is tested on the file system in memory, by internal/storage and
+// internal/journal.
 package sim

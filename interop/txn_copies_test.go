@@ -69,19 +69,21 @@ func (s *txnStory) startCopier(name, id string, args ...string) *copier {
 // hangs starts a copier and waits until it hangs in a transaction.
 func (s *txnStory) hangs(name string) *copier {
 	s.t.Helper()
-	c := s.startCopier(name, s.name, "-hang", "4")
-	s.copierSays(c, "hangs")
-	return c
+	for {
+		c := s.startCopier(name, s.name, "-hang", "4")
+		if s.copierSays(c, "hangs") {
+			return c
+		}
+		s.gaveUp(c)
+	}
 }
 
-// copierSays waits for one of some events.
-func (s *txnStory) copierSays(c *copier, events ...string) {
+// copierSays waits for one of some events. It returns false if the copier ends first.
+func (s *txnStory) copierSays(c *copier, events ...string) bool {
 	s.t.Helper()
 	said := func() bool { return len(s.journal.since(c.began, c.name, events...)) > 0 }
-	s.journal.until(s.t, events[0], func() bool { return said() || isOver(c.done) })
-	if !said() {
-		s.t.Fatalf("%s ended before %s; it printed:\n%s", c.process.name, events[0], c.output())
-	}
+	s.journal.until(s.t, "copier that "+events[0], func() bool { return said() || isOver(c.done) })
+	return said()
 }
 
 // overtake stops a copier that hangs, until the next has its partitions, and lets it go
@@ -106,7 +108,9 @@ func (s *txnStory) overtake(c *copier) {
 	if _, err := io.WriteString(c.in, "go on\n"); err != nil {
 		s.t.Fatalf("%s: %v", c.process.name, err)
 	}
-	s.copierSays(c, "committed", "aborted", "failed")
+	if !s.copierSays(c, "committed", "aborted", "failed") {
+		s.t.Fatalf("the copier that was overtaken ended; it printed:\n%s", c.output())
+	}
 	if committed := len(s.journal.since(c.began, c.name, "committed")) > 0; committed != s.flow.offsetsFirst {
 		s.t.Errorf("a copier that was overtaken: committed %v; it said %v", committed, s.journal.since(c.began, c.name, "aborted", "failed", "refused"))
 	}
@@ -169,13 +173,19 @@ func (s *txnStory) copied(what string, want map[int32]int64) {
 		if done() {
 			return
 		}
-		if s.crashes++; s.crashes > mostCrashes {
-			s.t.Fatalf("too many copiers give up; the last printed:\n%s", s.copier.output())
-		}
-		s.t.Logf("a copier gave up; it printed:\n%s", s.copier.output())
-		s.copier.kill()
+		s.gaveUp(s.copier)
 		s.copier = s.startCopier(s.copier.name, s.copier.id)
 	}
+}
+
+// gaveUp counts a copier that ended.
+func (s *txnStory) gaveUp(c *copier) {
+	s.t.Helper()
+	if s.crashes++; s.crashes > mostCrashes {
+		s.t.Fatalf("too many copiers give up; the last printed:\n%s", c.output())
+	}
+	s.t.Logf("a copier gave up; it printed:\n%s", c.output())
+	c.kill()
 }
 
 func oneMore(of map[int32]int64) map[int32]int64 {

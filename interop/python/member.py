@@ -6,6 +6,7 @@ thing that happens to it, before it goes on. SIGTERM makes it leave.
 import argparse
 import json
 import signal
+import sys
 import time
 
 parser = argparse.ArgumentParser()
@@ -17,7 +18,9 @@ signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
 
 
 def say(event, **rest):
-    print(json.dumps({'at': time.time_ns(), 'event': event, **rest}), flush=True)
+    # In one piece: the library writes lines of its own from its threads.
+    sys.stdout.write(json.dumps({'at': time.time_ns(), 'event': event, **rest}) + '\n')
+    sys.stdout.flush()
 
 
 def say_partitions(event, partitions):

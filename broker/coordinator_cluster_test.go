@@ -214,16 +214,17 @@ func TestExpressionsAfterARestart(t *testing.T) {
 // TestResolvedOfAnOlderImage: topics that came while an expression was matched count, too.
 func TestResolvedOfAnOlderImage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := testCoordinator(t, &fakeLog{}, nil)
-		s := c.all()[0]
-		older := s.image
+		c := unstartedCoordinator(t, &fakeLog{}, nil)
+		defer c.close()
 		topics := c.cfg.topics.(*fakeTopics)
+		older := topics.img
 		topics.img = mustApply(t, older, meta.TopicRecord{Name: "u", ID: [16]byte{8}, Partitions: 2})
-		c.clusterChanged()
-		synctest.Wait()
+		if _, err := c.ensure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		x := group.Match("[tu]", cluster{older, c.cfg.settings}.TopicNames())
 		before := x.Bytes()
-		s.send(t.Context(), resolved("[tu]", x, older))
+		c.all()[0].send(t.Context(), resolved("[tu]", x, older))
 		synctest.Wait()
 		if x.Bytes() <= before {
 			t.Error("the expression does not stand for the new topic")

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"math"
 
 	"github.com/weirstream/weir/internal/batch"
 	"github.com/weirstream/weir/internal/meta"
@@ -13,7 +14,8 @@ import (
 // takes a directory whose files were lost apart from one another: a power cut with
 // durability os, a salvage, a data directory of another broker. The start ends such
 // transactions, since it is the one moment when all coordinators are known to know all of
-// theirs and nobody appends.
+// theirs and nobody appends. So does one of another epoch than the coordinator's: the end of
+// that one would be refused there, or would end what is not meant.
 
 // hangingChunk is how many markers are written in one act.
 const hangingChunk = 1000
@@ -31,12 +33,12 @@ func (t *transactions) abortHanging(ctx context.Context) {
 			p := t.cfg.store.Partition(topic.ID, number)
 			var markers []byte
 			for _, w := range p.OpenTxns() {
-				if !t.open.hangs(w.ID, txnPartition{topic.ID, number}) {
+				if !t.open.hangsAt(w.ID, w.Epoch, txnPartition{topic.ID, number}) {
 					continue
 				}
 				t.cfg.logger.Warn("aborts a transaction that no coordinator knows of", "topic", topic.Name, "partition", number,
 					"producer_id", w.ID, "epoch", w.Epoch, "first_offset", w.TxnStart)
-				markers = batch.AppendMarker(markers, w.ID, w.Epoch, t.cfg.now().UnixMilli(),
+				markers = batch.AppendMarker(markers, w.ID, raised(w.Epoch), t.cfg.now().UnixMilli(),
 					batch.Marker{CoordinatorEpoch: max(w.CoordinatorEpoch, p.LeaderEpoch())})
 				if topic.Name == meta.OffsetsTopic {
 					ends = append(ends, offsetsEnd{number, w.ID, false})
@@ -53,6 +55,16 @@ func (t *transactions) abortHanging(ctx context.Context) {
 		}
 	}
 	t.abortAll(ctx, appends, ends)
+}
+
+// raised is the epoch of such a marker: a later one, so that what the producer still sends
+// is refused. A coordinator that has lost its newest records may give the old epoch once
+// more, and what comes with it must not be taken for what came before.
+func raised(epoch int16) int16 {
+	if epoch < math.MaxInt16 {
+		epoch++
+	}
+	return epoch
 }
 
 func (t *transactions) abortAll(ctx context.Context, appends []storage.Append, ends []offsetsEnd) {

@@ -87,6 +87,15 @@ func (o *openTxns) hangs(producerID int64, at txnPartition) bool {
 	return !ok
 }
 
+// hangsAt is hangs for a transaction of which the epoch is known: one that the coordinator
+// has, but of another epoch, is not the one.
+func (o *openTxns) hangsAt(producerID int64, epoch int16, at txnPartition) bool {
+	if o.hangs(producerID, at) {
+		return true
+	}
+	return o.unsure.Load() == 0 && !o.has(producerID, epoch, at)
+}
+
 // add opens partitions to a producer.
 func (o *openTxns) add(producerID int64, epoch int16, partitions []txn.Partition) {
 	p := o.part(producerID)

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	virtualRuns = flag.Int("faults.virtual", 6, "runs on virtual time, of some 90 seconds each")
+	virtualRuns = flag.Int("faults.virtual", 4, "runs on virtual time, of some 90 seconds each")
 	endsWanted  = flag.Int("faults.ends", 10000, "requests for the end of a transaction, doubled, late and stale ones among them, on virtual time")
 )
 

@@ -67,7 +67,7 @@ func (c *Core) initialize(now time.Time, req *kmsg.InitProducerIDRequest) (*tran
 // renew raises the epoch of an id that is known. again says that the request was served
 // before: the answer is the same.
 func (c *Core) renew(now time.Time, x *transaction, req *kmsg.InitProducerIDRequest) (again bool, code int16) {
-	given := req.ProducerID >= 0
+	given := req.ProducerID != -1
 	if given {
 		switch {
 		case req.ProducerID == x.producerID && req.ProducerEpoch == x.epoch:

@@ -90,6 +90,10 @@ func transactionFilter(req *kmsg.ListTransactionsRequest, resp *kmsg.ListTransac
 		if len(*p) > maxPattern {
 			return nil, kerr.InvalidRegularExpression.Code
 		}
+		// By itself first: parentheses must not close what is put around it.
+		if _, err := regexp.Compile(*p); err != nil {
+			return nil, kerr.InvalidRegularExpression.Code
+		}
 		re, err := regexp.Compile("^(?:" + *p + ")$")
 		if err != nil {
 			return nil, kerr.InvalidRegularExpression.Code

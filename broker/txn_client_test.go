@@ -218,6 +218,7 @@ func TestListTransactionsFilters(t *testing.T) {
 		"pattern":       {kmsg.ListTransactionsRequest{Version: 2, DurationFilterMillis: -1, TransactionalIDPattern: kmsg.StringPtr("order-.*")}, []string{"order-1"}, nil, nil},
 		"whole ids":     {kmsg.ListTransactionsRequest{Version: 2, DurationFilterMillis: -1, TransactionalIDPattern: kmsg.StringPtr("a|rder|p")}, nil, nil, nil},
 		"no pattern":    {kmsg.ListTransactionsRequest{Version: 2, DurationFilterMillis: -1, TransactionalIDPattern: kmsg.StringPtr("(")}, nil, nil, kerr.InvalidRegularExpression},
+		"two halves":    {kmsg.ListTransactionsRequest{Version: 2, DurationFilterMillis: -1, TransactionalIDPattern: kmsg.StringPtr("a)(b")}, nil, nil, kerr.InvalidRegularExpression},
 		"huge pattern":  {kmsg.ListTransactionsRequest{Version: 2, DurationFilterMillis: -1, TransactionalIDPattern: kmsg.StringPtr(strings.Repeat("a", 5000))}, nil, nil, kerr.InvalidRegularExpression},
 	} {
 		resp := ask[*kmsg.ListTransactionsResponse](dial(t, b), &tc.req)

@@ -224,6 +224,9 @@ func TestTxnHanging(t *testing.T) {
 	if out != "topic,partition,producer_id,epoch,first_offset,idle,transactional_id,coordinator_epoch,error\n" {
 		t.Errorf("printed %q", out)
 	}
+	if r := run(t.Context(), env, strings.Fields("txn hanging --idle -1s")...); r.code != ExitUsage || !strings.Contains(r.errOut, "--idle -1s: want a time") {
+		t.Errorf("code %d, said %q", r.code, r.errOut)
+	}
 	if r := run(t.Context(), env, strings.Fields("txn hanging t nope --idle 0s -O csv")...); r.code != ExitFailed || !strings.Contains(r.out, "nope,,,,,,,,") {
 		t.Errorf("code %d, printed %q", r.code, r.out)
 	}

@@ -28,6 +28,9 @@ only those that were idle for --idle are looked at.`,
   weir txn hanging orders audit --idle 1h`,
 		Args: positional(0, -1, "names of topics"),
 		RunE: a.asking(func(ctx context.Context, client *kadm.Client, args []string) error {
+			if idle < 0 {
+				return usagef("--idle %v: want a time from now back", idle)
+			}
 			rows, err := a.hanging(ctx, client, args, idle)
 			if err != nil {
 				return err

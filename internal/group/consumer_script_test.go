@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/weirstream/weir/internal/assignor"
+	"github.com/weirstream/weir/internal/script"
 )
 
 // testCluster is a Cluster of a script: topics with their partitions.
@@ -82,8 +83,8 @@ func (c *testCluster) parse(place string) (assignor.TopicID, int32) {
 	return id, int32(atoi(partition))
 }
 
-func (s *script) consumerCommands() map[string]func(args) {
-	return map[string]func(args){
+func (s *stage) consumerCommands() map[string]func(script.Args) {
+	return map[string]func(script.Args){
 		"topics": s.setTopics, "group-config": s.groupConfig, "consumer-config": s.consumerConfig,
 		"beat": s.beat, "go": s.goes, "group": s.describeConsumers, "owners": s.owners, "fetch-as": s.fetchAs,
 		"resolve": s.resolve,
@@ -91,7 +92,7 @@ func (s *script) consumerCommands() map[string]func(args) {
 }
 
 // resolve: what expressions stand for after a restart is found out
-func (s *script) resolve(args) {
+func (s *stage) resolve(script.Args) {
 	for _, x := range s.core.Unresolved() {
 		s.printf("unresolved %s", x)
 		s.core.Resolve(s.now, x, Match(x, s.topics.TopicNames()))
@@ -99,9 +100,9 @@ func (s *script) resolve(args) {
 }
 
 // alterTopics has these topics exist, of which the core is not told yet.
-func (s *script) alterTopics(a args) (was *testCluster) {
+func (s *stage) alterTopics(a script.Args) (was *testCluster) {
 	list := map[string]int32{}
-	for _, w := range a.words {
+	for _, w := range a.Words {
 		topic, n := cutPlace(w)
 		list[topic] = int32(atoi(n))
 	}
@@ -111,27 +112,27 @@ func (s *script) alterTopics(a args) (was *testCluster) {
 }
 
 // topics a/3 b/2 …: these exist
-func (s *script) setTopics(a args) {
+func (s *stage) setTopics(a script.Args) {
 	was := s.alterTopics(a)
 	s.core.SetCluster(s.now, s.topics, s.topics.changed(was))
 }
 
 // group-config g [session=] [heartbeat=] [interval=]
-func (s *script) groupConfig(a args) {
-	ms := func(key string) time.Duration { return time.Duration(a.ms(key, "0s")) * time.Millisecond }
+func (s *stage) groupConfig(a script.Args) {
+	ms := func(key string) time.Duration { return time.Duration(ms(a, key, "0s")) * time.Millisecond }
 	next := s.topics.with(s.topics.partitions)
-	next.config = map[string]GroupConfig{a.words[0]: {ms("session"), ms("heartbeat"), ms("interval")}}
+	next.config = map[string]GroupConfig{a.Words[0]: {ms("session"), ms("heartbeat"), ms("interval")}}
 	s.topics = next
 	s.core.SetCluster(s.now, s.topics, nil)
 }
 
 // consumer-config [max-size=] [migration=] [classic-max-size=] [interval=]
-func (s *script) consumerConfig(a args) {
-	s.cfg.Consumer.MaxSize = a.num("max-size", 0)
-	s.cfg.MaxSize = a.num("classic-max-size", 0)
-	s.cfg.Consumer.AssignmentInterval = time.Duration(a.ms("interval", "0s")) * time.Millisecond
+func (s *stage) consumerConfig(a script.Args) {
+	s.cfg.Consumer.MaxSize = a.Num("max-size", 0)
+	s.cfg.MaxSize = a.Num("classic-max-size", 0)
+	s.cfg.Consumer.AssignmentInterval = time.Duration(ms(a, "interval", "0s")) * time.Millisecond
 	s.cfg.Consumer.Migration = map[string]MigrationPolicy{"bidirectional": MigrationBidirectional, "upgrade": MigrationUpgrade,
-		"downgrade": MigrationDowngrade, "disabled": MigrationDisabled}[a.str("migration", "bidirectional")]
+		"downgrade": MigrationDowngrade, "disabled": MigrationDisabled}[a.Str("migration", "bidirectional")]
 	s.start()
 }
 
@@ -139,58 +140,58 @@ func (s *script) consumerConfig(a args) {
 // [rebalance=] [instance=] [rack=] [id=] [v=] [lost]: a heartbeat; without epoch the
 // one that the client knows, without owned what it has. The answer to a lost one does
 // not arrive.
-func (s *script) beat(a args) {
-	cl := s.client(a.words[0])
-	for _, w := range a.words[1:] {
+func (s *stage) beat(a script.Args) {
+	cl := s.client(a.Words[0])
+	for _, w := range a.Words[1:] {
 		if w != "lost" {
 			cl.group, cl.generation = strings.Trim(w, `"`), 0
 		}
 	}
 	req := s.beatRequest(cl, a)
-	if a.has("instance") {
+	if a.Has("instance") {
 		cl.instance = nil
-		if a.opt["instance"] != "" {
-			cl.instance = kmsg.StringPtr(a.opt["instance"])
+		if a.Options["instance"] != "" {
+			cl.instance = kmsg.StringPtr(a.Options["instance"])
 		}
-		req.InstanceID = kmsg.StringPtr(a.opt["instance"])
+		req.InstanceID = kmsg.StringPtr(a.Options["instance"])
 	}
 	resp := s.core.ConsumerHeartbeat(s.now, Client{cl.name, "/127.0.0.1"}, req, nil)
-	if slices.Contains(a.words, "lost") {
+	if slices.Contains(a.Words, "lost") {
 		s.printf("%s: lost", cl.name)
 		return
 	}
 	s.beaten(cl, resp)
 }
 
-func (s *script) beatRequest(cl *client, a args) *kmsg.ConsumerGroupHeartbeatRequest {
+func (s *stage) beatRequest(cl *client, a script.Args) *kmsg.ConsumerGroupHeartbeatRequest {
 	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
-	req.Version = int16(a.num("v", 1))
+	req.Version = int16(a.Num("v", 1))
 	if cl.id == "" && req.Version >= 1 {
 		cl.id = cl.name // the client makes its id
 	}
-	req.Group, req.MemberID, req.InstanceID = cl.group, a.str("id", cl.id), cl.instance
-	req.MemberEpoch = int32(a.num("epoch", int(cl.generation)))
-	if a.has("topics") {
+	req.Group, req.MemberID, req.InstanceID = cl.group, a.Str("id", cl.id), cl.instance
+	req.MemberEpoch = int32(a.Num("epoch", int(cl.generation)))
+	if a.Has("topics") {
 		req.SubscribedTopicNames = []string{}
-		for _, t := range strings.Split(a.opt["topics"], "+") {
+		for _, t := range strings.Split(a.Options["topics"], "+") {
 			if t != "" {
 				req.SubscribedTopicNames = append(req.SubscribedTopicNames, t)
 			}
 		}
 	}
 	optional := func(key string) *string {
-		if v, ok := a.opt[key]; ok {
+		if v, ok := a.Options[key]; ok {
 			return &v
 		}
 		return nil
 	}
 	req.SubscribedTopicRegex, req.ServerAssignor, req.RackID = optional("regex"), optional("assignor"), optional("rack")
 	req.RebalanceTimeoutMillis = -1
-	if req.MemberEpoch == 0 || a.has("rebalance") {
-		req.RebalanceTimeoutMillis = a.ms("rebalance", "60s")
+	if req.MemberEpoch == 0 || a.Has("rebalance") {
+		req.RebalanceTimeoutMillis = ms(a, "rebalance", "60s")
 	}
 	owned := slices.Sorted(maps.Keys(cl.has))
-	switch v := a.str("owned", "as it is"); v {
+	switch v := a.Str("owned", "as it is"); v {
 	case "as it is":
 		if req.MemberEpoch == 0 {
 			owned = nil
@@ -206,7 +207,7 @@ func (s *script) beatRequest(cl *client, a args) *kmsg.ConsumerGroupHeartbeatReq
 	return req
 }
 
-func (s *script) ownedTopics(places []string) []kmsg.ConsumerGroupHeartbeatRequestTopic {
+func (s *stage) ownedTopics(places []string) []kmsg.ConsumerGroupHeartbeatRequestTopic {
 	list := []kmsg.ConsumerGroupHeartbeatRequestTopic{}
 	for _, w := range places {
 		t := kmsg.NewConsumerGroupHeartbeatRequestTopic()
@@ -219,7 +220,7 @@ func (s *script) ownedTopics(places []string) []kmsg.ConsumerGroupHeartbeatReque
 }
 
 // beaten is what a client does with an answer: it has at once what it is given.
-func (s *script) beaten(cl *client, resp *kmsg.ConsumerGroupHeartbeatResponse) {
+func (s *stage) beaten(cl *client, resp *kmsg.ConsumerGroupHeartbeatResponse) {
 	if resp.ErrorCode != 0 {
 		s.printf("%s: %s: %s", cl.name, code(resp.ErrorCode), *resp.ErrorMessage)
 		if resp.ErrorCode == fencedMemberEpoch || resp.ErrorCode == unknownMemberID {
@@ -242,15 +243,15 @@ func (s *script) beaten(cl *client, resp *kmsg.ConsumerGroupHeartbeatResponse) {
 }
 
 // go A [back] [id=] [instance=null]: it leaves, or, a static one, leaves to come back
-func (s *script) goes(a args) {
-	cl := s.client(a.words[0])
+func (s *stage) goes(a script.Args) {
+	cl := s.client(a.Words[0])
 	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	req.Version = 1
-	req.Group, req.MemberID, req.InstanceID, req.MemberEpoch = a.str("group", cl.group), a.str("id", cl.id), cl.instance, epochLeave
-	if len(a.words) > 1 {
+	req.Group, req.MemberID, req.InstanceID, req.MemberEpoch = a.Str("group", cl.group), a.Str("id", cl.id), cl.instance, epochLeave
+	if len(a.Words) > 1 {
 		req.MemberEpoch = epochStaticLeave
 	}
-	if a.str("instance", "") == "null" {
+	if a.Str("instance", "") == "null" {
 		req.InstanceID = nil
 	}
 	resp := s.core.ConsumerHeartbeat(s.now, Client{cl.name, "/127.0.0.1"}, req, nil)
@@ -263,8 +264,8 @@ func (s *script) goes(a args) {
 }
 
 // group g: ConsumerGroupDescribe
-func (s *script) describeConsumers(a args) {
-	g := s.core.ConsumerDescribe(a.words[0])
+func (s *stage) describeConsumers(a script.Args) {
+	g := s.core.ConsumerDescribe(a.Words[0])
 	if g.ErrorCode != 0 {
 		s.printf("%s: %s: %s", g.Group, code(g.ErrorCode), *g.ErrorMessage)
 		return
@@ -291,17 +292,17 @@ func described(a kmsg.Assignment) string {
 }
 
 // owners: what the clients believe to have
-func (s *script) owners(args) {
+func (s *stage) owners(script.Args) {
 	for _, name := range slices.Sorted(maps.Keys(s.clients)) {
 		s.printf("%s has %v", name, slices.Sorted(maps.Keys(s.clients[name].has)))
 	}
 }
 
 // fetch-as A [epoch=] [id=]: an OffsetFetch that names a member
-func (s *script) fetchAs(a args) {
-	cl := s.client(a.words[0])
+func (s *stage) fetchAs(a script.Args) {
+	cl := s.client(a.Words[0])
 	req := kmsg.NewOffsetFetchRequestGroup()
-	req.Group, req.MemberID, req.MemberEpoch = cl.group, kmsg.StringPtr(a.str("id", cl.id)), int32(a.num("epoch", int(cl.generation)))
+	req.Group, req.MemberID, req.MemberEpoch = cl.group, kmsg.StringPtr(a.Str("id", cl.id)), int32(a.Num("epoch", int(cl.generation)))
 	s.printf("%s fetch: %s", cl.name, code(s.core.Fetch(&req, false).ErrorCode))
 }
 

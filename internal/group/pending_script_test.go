@@ -6,34 +6,36 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weirstream/weir/internal/script"
 )
 
-func (s *script) pendingCommands() map[string]func(args) {
-	return map[string]func(args){"pend": s.pend, "end": s.end, "compact": s.compact, "held": s.held}
+func (s *stage) pendingCommands() map[string]func(script.Args) {
+	return map[string]func(script.Args){"pend": s.pend, "end": s.end, "compact": s.compact, "held": s.held}
 }
 
 // pend A topic/0=5 … [p=1] [pe=0] [gen=] [id=] [instance=] [group=] [meta=] [v=5]:
 // TxnOffsetCommit of producer p with epoch pe
-func (s *script) pend(a args) {
-	cl := s.client(a.words[0])
+func (s *stage) pend(a script.Args) {
+	cl := s.client(a.Words[0])
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.Version = int16(a.num("v", 5))
+	req.Version = int16(a.Num("v", 5))
 	req.TransactionalID = "tx"
-	req.ProducerID, req.ProducerEpoch = int64(a.num("p", 1)), int16(a.num("pe", 0))
-	req.Group, req.MemberID, req.InstanceID = a.str("group", cl.group), a.str("id", cl.id), cl.instance
-	if a.has("instance") {
-		req.InstanceID = kmsg.StringPtr(a.opt["instance"])
+	req.ProducerID, req.ProducerEpoch = int64(a.Num("p", 1)), int16(a.Num("pe", 0))
+	req.Group, req.MemberID, req.InstanceID = a.Str("group", cl.group), a.Str("id", cl.id), cl.instance
+	if a.Has("instance") {
+		req.InstanceID = kmsg.StringPtr(a.Options["instance"])
 	}
-	req.Generation = int32(a.num("gen", int(cl.generation)))
-	for _, w := range a.words[1:] {
+	req.Generation = int32(a.Num("gen", int(cl.generation)))
+	for _, w := range a.Words[1:] {
 		at, offset, _ := strings.Cut(w, "=")
 		topic, partition := cutPlace(at)
 		t := kmsg.NewTxnOffsetCommitRequestTopic()
 		t.Topic = topic
 		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 		p.Partition, p.Offset, p.LeaderEpoch = int32(atoi(partition)), int64(atoi(offset)), -1
-		if a.has("meta") {
-			p.Metadata = kmsg.StringPtr(a.opt["meta"])
+		if a.Has("meta") {
+			p.Metadata = kmsg.StringPtr(a.Options["meta"])
 		}
 		t.Partitions = append(t.Partitions, p)
 		req.Topics = append(req.Topics, t)
@@ -53,10 +55,10 @@ func (s *script) pend(a args) {
 
 // end commit [p=1], end abort [p=1]: the coordinator of transactions has appended the
 // marker of producer p
-func (s *script) end(a args) {
-	p := int64(a.num("p", 1))
-	s.log = append(s.log, marker(p, a.words[0] == "commit"))
-	s.core.EndTxn(s.now, p, a.words[0] == "commit")
+func (s *stage) end(a script.Args) {
+	p := int64(a.Num("p", 1))
+	s.log = append(s.log, marker(p, a.Words[0] == "commit"))
+	s.core.EndTxn(s.now, p, a.Words[0] == "commit")
 }
 
 // marker stands for a control batch in the logs of these tests.
@@ -78,7 +80,7 @@ func replayed(c *Core, r Record) error {
 }
 
 // compact has the log cleaned
-func (s *script) compact(args) {
+func (s *stage) compact(script.Args) {
 	was := len(s.log)
 	s.log = compacted(s.log)
 	s.printf("%d of %d records left", len(s.log), was)
@@ -140,4 +142,4 @@ func compacted(log []Record) []Record {
 }
 
 // held prints the memory that is counted
-func (s *script) held(args) { s.printf("%d bytes held", s.core.Held()) }
+func (s *stage) held(script.Args) { s.printf("%d bytes held", s.core.Held()) }

@@ -6,18 +6,20 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weirstream/weir/internal/script"
 )
 
 // delete-group group
-func (s *script) deleteGroup(a args) {
-	s.printf("delete %s: %s", a.words[0], code(s.core.DeleteGroup(s.now, strings.Trim(a.words[0], `"`))))
+func (s *stage) deleteGroup(a script.Args) {
+	s.printf("delete %s: %s", a.Words[0], code(s.core.DeleteGroup(s.now, strings.Trim(a.Words[0], `"`))))
 }
 
 // delete-offsets group topic/0 …
-func (s *script) deleteOffsets(a args) {
+func (s *stage) deleteOffsets(a script.Args) {
 	req := kmsg.NewPtrOffsetDeleteRequest()
-	req.Group = strings.Trim(a.words[0], `"`)
-	for _, w := range a.words[1:] {
+	req.Group = strings.Trim(a.Words[0], `"`)
+	for _, w := range a.Words[1:] {
 		topic, partition := cutPlace(w)
 		p := kmsg.NewOffsetDeleteRequestTopicPartition()
 		p.Partition = int32(atoi(partition))
@@ -37,12 +39,12 @@ func (s *script) deleteOffsets(a args) {
 }
 
 // timeline group [last=n]: when, what, who, epoch, how long, how many
-func (s *script) timeline(a args) {
-	events, ok := s.core.Timeline(a.words[0])
+func (s *stage) timeline(a script.Args) {
+	events, ok := s.core.Timeline(a.Words[0])
 	if !ok {
-		s.printf("no timeline of %s", a.words[0])
+		s.printf("no timeline of %s", a.Words[0])
 	}
-	for _, e := range events[max(0, len(events)-a.num("last", maxEvents)):] {
+	for _, e := range events[max(0, len(events)-a.Num("last", maxEvents)):] {
 		var b strings.Builder
 		fmt.Fprintf(&b, "  +%v %s", e.At.Sub(time.UnixMilli(1_000_000)), e.Kind)
 		if e.Member != "" {

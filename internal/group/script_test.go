@@ -1,14 +1,10 @@
 package group
 
 import (
-	"bufio"
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,73 +13,19 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weirstream/weir/internal/script"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the scripts in testdata print into them")
-
-// TestScripts runs testdata/*.txt. A script is made of blocks: comments that
-// begin with '#', commands, a line "----", and what the commands print. The
-// commands are the methods of script; a name in capitals is a client, which
+// TestScripts runs testdata/*.txt (see package script). The commands are the methods of
+// stage; a name in capitals is a client, which
 // remembers its group, member id and generation.
 func TestScripts(t *testing.T) {
-	names, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(names) < 25 {
-		t.Fatalf("%d scripts in testdata, want at least 25 (%v)", len(names), err)
-	}
-	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			src, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := runScript(t, string(src))
-			if *rewrite {
-				if err := os.WriteFile(name, []byte(got), 0o666); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != string(src) {
-				t.Errorf("%s prints something else (see with -rewrite):\n%s", name, diff(string(src), got))
-			}
-		})
-	}
-}
-
-func diff(want, got string) string {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range min(len(w), len(g)) {
-		if w[i] != g[i] {
-			return fmt.Sprintf("line %d\nwant %s\ngot  %s", i+1, w[i], g[i])
-		}
-	}
-	return fmt.Sprintf("want %d lines, got %d", len(w), len(g))
-}
-
-func runScript(t *testing.T, src string) string {
-	s := &script{t: t, clients: map[string]*client{}, parked: map[Token]string{}, now: time.UnixMilli(1_000_000)}
-	s.start()
-	var out strings.Builder
-	inOutput := false
-	for in := bufio.NewScanner(strings.NewReader(src)); in.Scan(); {
-		line := in.Text()
-		switch {
-		case line == "":
-			inOutput = false
-			out.WriteString("\n")
-		case inOutput:
-		case line == "----":
-			inOutput = true
-			out.WriteString(line + "\n" + s.out.String())
-			s.out.Reset()
-		default:
-			out.WriteString(line + "\n")
-			if !strings.HasPrefix(line, "#") {
-				s.do(strings.Fields(line))
-			}
-		}
-	}
-	return out.String()
+	script.Run(t, 25, func(t *testing.T, out *strings.Builder) func(words []string) {
+		s := &stage{t: t, out: out, clients: map[string]*client{}, parked: map[Token]string{}, now: time.UnixMilli(1_000_000)}
+		s.start()
+		return s.do
+	})
 }
 
 // client is what a client of the script knows.
@@ -99,7 +41,7 @@ type client struct {
 // client said it before.
 type wish struct{ protocols, kind, session, rebalance string }
 
-type script struct {
+type stage struct {
 	t       *testing.T
 	cfg     Config
 	core    *Core
@@ -111,12 +53,12 @@ type script struct {
 	ids     int
 	noParts map[string]bool // partitions that do not exist
 	topics  *testCluster
-	out     strings.Builder
+	out     *strings.Builder
 }
 
-func (s *script) printf(format string, args ...any) { fmt.Fprintf(&s.out, format+"\n", args...) }
+func (s *stage) printf(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
-func (s *script) start() {
+func (s *stage) start() {
 	s.cfg.NewMemberID = func(prefix string) string {
 		s.ids++
 		return prefix + "-" + strconv.Itoa(s.ids)
@@ -128,56 +70,25 @@ func (s *script) start() {
 	s.core.SetCluster(s.now, s.topics, nil)
 }
 
-// args are the words of a command, key=value apart.
-type args struct {
-	words []string
-	opt   map[string]string
-}
-
-func (a args) has(key string) bool { _, ok := a.opt[key]; return ok }
-
-func (a args) str(key, def string) string {
-	if v, ok := a.opt[key]; ok {
-		return v
-	}
-	return def
-}
-
 // reason is what a client gives as its reason (KIP-800).
-func (a args) reason() *string {
-	if !a.has("reason") {
+func reason(a script.Args) *string {
+	if !a.Has("reason") {
 		return nil
 	}
-	return kmsg.StringPtr(a.opt["reason"])
+	return kmsg.StringPtr(a.Options["reason"])
 }
 
-func (a args) num(key string, def int) int {
-	n, err := strconv.Atoi(a.str(key, strconv.Itoa(def)))
-	if err != nil {
-		panic(err)
-	}
-	return n
-}
-
-func (a args) ms(key, def string) int32 {
-	d, err := time.ParseDuration(a.str(key, def))
+func ms(a script.Args, key, def string) int32 {
+	d, err := time.ParseDuration(a.Str(key, def))
 	if err != nil {
 		panic(err)
 	}
 	return int32(d.Milliseconds())
 }
 
-func (s *script) do(words []string) {
-	a := args{opt: map[string]string{}}
-	for _, w := range words[1:] {
-		// A word such as topic/0=5 is no option.
-		if k, v, ok := strings.Cut(w, "="); ok && !strings.Contains(k, "/") {
-			a.opt[k] = v
-		} else {
-			a.words = append(a.words, w)
-		}
-	}
-	commands := map[string]func(args){
+func (s *stage) do(words []string) {
+	a := script.Parse(words[1:])
+	commands := map[string]func(script.Args){
 		"config": s.config, "join": s.join, "sync": s.sync, "heartbeat": s.heartbeat, "leave": s.leave,
 		"commit": s.commit, "fetch": s.fetch, "describe": s.describe, "list": s.list, "tick": s.tick,
 		"restart": s.restart, "drop-topic": s.dropTopic, "full": s.full, "record": s.putRecord, "unknown": s.unknown,
@@ -193,16 +104,16 @@ func (s *script) do(words []string) {
 	s.drain()
 }
 
-func (s *script) config(a args) {
-	s.cfg.InitialRebalanceDelay = time.Duration(a.ms("delay", "0s")) * time.Millisecond
-	s.cfg.MaxSize = a.num("max-size", 0)
-	s.cfg.MaxRecord = a.num("max-record", 0)
-	s.cfg.MaxOffsetMetadata = a.num("max-metadata", 0)
-	s.cfg.OffsetsRetention = time.Duration(a.ms("retention", "0s")) * time.Millisecond
+func (s *stage) config(a script.Args) {
+	s.cfg.InitialRebalanceDelay = time.Duration(ms(a, "delay", "0s")) * time.Millisecond
+	s.cfg.MaxSize = a.Num("max-size", 0)
+	s.cfg.MaxRecord = a.Num("max-record", 0)
+	s.cfg.MaxOffsetMetadata = a.Num("max-metadata", 0)
+	s.cfg.OffsetsRetention = time.Duration(ms(a, "retention", "0s")) * time.Millisecond
 	s.start()
 }
 
-func (s *script) client(name string) *client {
+func (s *stage) client(name string) *client {
 	if s.clients[name] == nil {
 		s.clients[name] = &client{name: name, generation: -1}
 	}
@@ -211,23 +122,23 @@ func (s *script) client(name string) *client {
 
 // join A [group] [session=] [rebalance=] [protocols=range:meta,…] [type=]
 // [instance=] [id=] [v=]
-func (s *script) join(a args) {
-	cl := s.client(a.words[0])
-	if len(a.words) > 1 {
-		cl.group = strings.Trim(a.words[1], `"`)
+func (s *stage) join(a script.Args) {
+	cl := s.client(a.Words[0])
+	if len(a.Words) > 1 {
+		cl.group = strings.Trim(a.Words[1], `"`)
 	}
-	if a.has("instance") {
-		cl.instance = kmsg.StringPtr(a.opt["instance"])
+	if a.Has("instance") {
+		cl.instance = kmsg.StringPtr(a.Options["instance"])
 	}
 	req := kmsg.NewPtrJoinGroupRequest()
-	req.Version = int16(a.num("v", 9))
-	req.Group, req.MemberID, req.InstanceID = cl.group, a.str("id", cl.id), cl.instance
-	req.Reason = a.reason()
+	req.Version = int16(a.Num("v", 9))
+	req.Group, req.MemberID, req.InstanceID = cl.group, a.Str("id", cl.id), cl.instance
+	req.Reason = reason(a)
 	cl.asks = wish{
-		a.str("protocols", cmp.Or(cl.said.protocols, "range:"+cl.name)), a.str("type", cmp.Or(cl.said.kind, "consumer")),
-		a.str("session", cmp.Or(cl.said.session, "10s")), a.str("rebalance", cmp.Or(cl.said.rebalance, "60s")),
+		a.Str("protocols", cmp.Or(cl.said.protocols, "range:"+cl.name)), a.Str("type", cmp.Or(cl.said.kind, "consumer")),
+		a.Str("session", cmp.Or(cl.said.session, "10s")), a.Str("rebalance", cmp.Or(cl.said.rebalance, "60s")),
 	}
-	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = a.ms("session", cl.asks.session), a.ms("rebalance", cl.asks.rebalance)
+	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = ms(a, "session", cl.asks.session), ms(a, "rebalance", cl.asks.rebalance)
 	req.ProtocolType = cl.asks.kind
 	for _, p := range strings.Split(cl.asks.protocols, ",") {
 		if p == "" {
@@ -244,19 +155,19 @@ func (s *script) join(a args) {
 }
 
 // sync A [assign=A:x,B:y] [gen=] [id=] [type=] [protocol=] [v=]
-func (s *script) sync(a args) {
-	cl := s.client(a.words[0])
+func (s *stage) sync(a script.Args) {
+	cl := s.client(a.Words[0])
 	req := kmsg.NewPtrSyncGroupRequest()
-	req.Version = int16(a.num("v", 5))
-	req.Group, req.MemberID, req.InstanceID = cl.group, a.str("id", cl.id), cl.instance
-	req.Generation = int32(a.num("gen", int(cl.generation)))
-	if a.has("type") {
-		req.ProtocolType = kmsg.StringPtr(a.opt["type"])
+	req.Version = int16(a.Num("v", 5))
+	req.Group, req.MemberID, req.InstanceID = cl.group, a.Str("id", cl.id), cl.instance
+	req.Generation = int32(a.Num("gen", int(cl.generation)))
+	if a.Has("type") {
+		req.ProtocolType = kmsg.StringPtr(a.Options["type"])
 	}
-	if a.has("protocol") {
-		req.Protocol = kmsg.StringPtr(a.opt["protocol"])
+	if a.Has("protocol") {
+		req.Protocol = kmsg.StringPtr(a.Options["protocol"])
 	}
-	for _, p := range strings.Split(a.str("assign", ""), ",") {
+	for _, p := range strings.Split(a.Str("assign", ""), ",") {
 		if name, what, ok := strings.Cut(p, ":"); ok {
 			ra := kmsg.NewSyncGroupRequestGroupAssignment()
 			ra.MemberID, ra.MemberAssignment = s.client(name).id, assignment(what)
@@ -268,22 +179,22 @@ func (s *script) sync(a args) {
 	s.core.Sync(s.now, s.tokens, req)
 }
 
-func (s *script) heartbeat(a args) {
-	cl := s.client(a.words[0])
+func (s *stage) heartbeat(a script.Args) {
+	cl := s.client(a.Words[0])
 	req := kmsg.NewPtrHeartbeatRequest()
-	req.Group, req.MemberID, req.InstanceID = a.str("group", cl.group), a.str("id", cl.id), cl.instance
-	req.Generation = int32(a.num("gen", int(cl.generation)))
+	req.Group, req.MemberID, req.InstanceID = a.Str("group", cl.group), a.Str("id", cl.id), cl.instance
+	req.Generation = int32(a.Num("gen", int(cl.generation)))
 	resp := s.core.Heartbeat(s.now, req)
 	s.printf("%s heartbeat: %s", cl.name, code(resp.ErrorCode))
 }
 
 // leave A B … [v=] [group=]; instance:x is a static member by its instance
-func (s *script) leave(a args) {
+func (s *stage) leave(a script.Args) {
 	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Version = int16(a.num("v", 5))
-	for _, name := range a.words {
+	req.Version = int16(a.Num("v", 5))
+	for _, name := range a.Words {
 		rm := kmsg.NewLeaveGroupRequestMember()
-		rm.Reason = a.reason()
+		rm.Reason = reason(a)
 		if instance, ok := strings.CutPrefix(name, "instance:"); ok {
 			rm.InstanceID = &instance
 		} else {
@@ -292,34 +203,34 @@ func (s *script) leave(a args) {
 		}
 		req.Members = append(req.Members, rm)
 	}
-	req.Group = strings.Trim(a.str("group", req.Group), `"`)
+	req.Group = strings.Trim(a.Str("group", req.Group), `"`)
 	resp := s.core.Leave(s.now, req)
 	s.printf("leave: %s", code(resp.ErrorCode))
 	for i, m := range resp.Members {
-		s.printf("  %s: %s", a.words[i], code(m.ErrorCode))
+		s.printf("  %s: %s", a.Words[i], code(m.ErrorCode))
 	}
 }
 
 // commit A|- topic/0=5 … [group=] [gen=] [id=] [meta=|meta-len=] [keep=] [v=]
-func (s *script) commit(a args) {
-	cl := s.client(a.words[0])
+func (s *stage) commit(a script.Args) {
+	cl := s.client(a.Words[0])
 	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Version = int16(a.num("v", 9))
-	req.Group, req.MemberID, req.InstanceID = a.str("group", cl.group), a.str("id", cl.id), cl.instance
-	req.Generation = int32(a.num("gen", int(cl.generation)))
+	req.Version = int16(a.Num("v", 9))
+	req.Group, req.MemberID, req.InstanceID = a.Str("group", cl.group), a.Str("id", cl.id), cl.instance
+	req.Generation = int32(a.Num("gen", int(cl.generation)))
 	req.RetentionTimeMillis = -1
-	if a.has("keep") {
-		req.RetentionTimeMillis = int64(a.ms("keep", "0s"))
+	if a.Has("keep") {
+		req.RetentionTimeMillis = int64(ms(a, "keep", "0s"))
 	}
-	for _, w := range a.words[1:] {
+	for _, w := range a.Words[1:] {
 		tp, at, _ := strings.Cut(w, "=")
 		topic, partition := cutPlace(tp)
 		p := kmsg.NewOffsetCommitRequestTopicPartition()
 		p.Partition, p.Offset = int32(atoi(partition)), int64(atoi(at))
-		if a.has("meta") {
-			p.Metadata = kmsg.StringPtr(a.opt["meta"])
+		if a.Has("meta") {
+			p.Metadata = kmsg.StringPtr(a.Options["meta"])
 		}
-		if n := a.num("meta-len", 0); n > 0 {
+		if n := a.Num("meta-len", 0); n > 0 {
 			p.Metadata = kmsg.StringPtr(strings.Repeat("m", n))
 		}
 		t := kmsg.NewOffsetCommitRequestTopic()
@@ -356,18 +267,18 @@ func atoi(s string) int {
 }
 
 // unknown topic/0 …: these partitions do not exist
-func (s *script) unknown(a args) {
+func (s *stage) unknown(a script.Args) {
 	s.noParts = map[string]bool{}
-	for _, w := range a.words {
+	for _, w := range a.Words {
 		s.noParts[w] = true
 	}
 }
 
 // fetch group topic/0 … | fetch group *
-func (s *script) fetch(a args) {
+func (s *stage) fetch(a script.Args) {
 	req := kmsg.NewOffsetFetchRequestGroup()
-	req.Group = a.words[0]
-	for _, w := range a.words[1:] {
+	req.Group = a.Words[0]
+	for _, w := range a.Words[1:] {
 		if w == "*" {
 			continue
 		}
@@ -376,7 +287,7 @@ func (s *script) fetch(a args) {
 		t.Topic, t.Partitions = topic, []int32{int32(atoi(partition))}
 		req.Topics = append(req.Topics, t)
 	}
-	resp := s.core.Fetch(&req, a.has("stable"))
+	resp := s.core.Fetch(&req, a.Has("stable"))
 	s.printf("fetch %s: %s", resp.Group, code(resp.ErrorCode))
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
@@ -385,8 +296,8 @@ func (s *script) fetch(a args) {
 	}
 }
 
-func (s *script) describe(a args) {
-	g := s.core.Describe(int16(a.num("v", 6)), a.words[0])
+func (s *stage) describe(a script.Args) {
+	g := s.core.Describe(int16(a.Num("v", 6)), a.Words[0])
 	s.printf("%s: %s %s type=%q protocol=%q", g.Group, code(g.ErrorCode), g.State, g.ProtocolType, g.Protocol)
 	for _, m := range g.Members {
 		s.printf("  %s%s client=%s host=%s metadata=%q assignment=%q",
@@ -403,10 +314,10 @@ func instance(id *string) string {
 
 // list [states=Empty,Stable] [types=classic]: '_' stands for a blank, '-' for a word
 // without letters
-func (s *script) list(a args) {
+func (s *stage) list(a script.Args) {
 	words := func(key string) []string {
 		var list []string
-		for w := range strings.SplitSeq(a.str(key, ""), ",") {
+		for w := range strings.SplitSeq(a.Str(key, ""), ",") {
 			if w != "" {
 				list = append(list, strings.NewReplacer("_", " ", "-", "").Replace(w))
 			}
@@ -420,8 +331,8 @@ func (s *script) list(a args) {
 }
 
 // tick 10s: time passes, and what becomes due on the way is done when it is
-func (s *script) tick(a args) {
-	d, err := time.ParseDuration(a.words[0])
+func (s *stage) tick(a script.Args) {
+	d, err := time.ParseDuration(a.Words[0])
 	if err != nil {
 		panic(err)
 	}
@@ -442,8 +353,8 @@ func (s *script) tick(a args) {
 
 // restart [a/3 b/2 …]: the broker was killed; what it had said is in the log. It had not
 // told its core yet that these are the topics.
-func (s *script) restart(a args) {
-	if len(a.words) > 0 {
+func (s *stage) restart(a script.Args) {
+	if len(a.Words) > 0 {
 		s.alterTopics(a)
 	}
 	for _, tok := range slices.Sorted(func(yield func(Token) bool) {
@@ -466,12 +377,12 @@ func (s *script) restart(a args) {
 	s.core.Ready(s.now)
 }
 
-func (s *script) dropTopic(a args) { s.core.DropTopic(s.now, a.words[0]) }
+func (s *stage) dropTopic(a script.Args) { s.core.DropTopic(s.now, a.Words[0]) }
 
-func (s *script) full(a args) { s.core.SetFull(a.words[0] == "yes") }
+func (s *stage) full(a script.Args) { s.core.SetFull(a.Words[0] == "yes") }
 
 // record key value: bytes in Go's notation that the log holds from elsewhere
-func (s *script) putRecord(a args) {
+func (s *stage) putRecord(a script.Args) {
 	unquote := func(w string) []byte {
 		v, err := strconv.Unquote(`"` + w + `"`)
 		if err != nil {
@@ -479,15 +390,15 @@ func (s *script) putRecord(a args) {
 		}
 		return []byte(v)
 	}
-	r := Record{Key: unquote(a.words[0])}
-	if len(a.words) > 1 {
-		r.Value = unquote(a.words[1])
+	r := Record{Key: unquote(a.Words[0])}
+	if len(a.Words) > 1 {
+		r.Value = unquote(a.Words[1])
 	}
 	s.log = append(s.log, r)
 }
 
 // drain prints what a step has put out.
-func (s *script) drain() {
+func (s *stage) drain() {
 	out := s.core.Take()
 	s.log = append(s.log, out.Records...)
 	for _, r := range out.Records {
@@ -509,7 +420,7 @@ func (s *script) drain() {
 	}
 }
 
-func (s *script) joined(cl *client, resp *kmsg.JoinGroupResponse) {
+func (s *stage) joined(cl *client, resp *kmsg.JoinGroupResponse) {
 	if resp.ErrorCode != 0 {
 		if resp.ErrorCode == memberIDRequired {
 			cl.id, cl.said = resp.MemberID, cl.asks

@@ -37,10 +37,11 @@ var layers = map[string][]string{
 	"bench/spike":           {"internal/vfs"},
 
 	// Tests over the whole.
-	"internal/house": {},
-	"internal/sim":   {},
-	"interop":        {},
-	"interop/member": {},
+	"internal/house":  {},
+	"internal/sim":    {},
+	"internal/script": {},
+	"interop":         {},
+	"interop/member":  {},
 
 	"interop/transactor": {},
 }

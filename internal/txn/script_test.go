@@ -1,11 +1,7 @@
 package txn
 
 import (
-	"bufio"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -14,72 +10,19 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weirstream/weir/internal/script"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the scripts in testdata print into them")
-
-// TestScripts runs testdata/*.txt. A script is made of blocks: comments that begin with '#',
-// commands, a line "----", and what the commands print. The commands are the methods of script;
-// a name in capitals is a producer, which remembers its transactional id, producer id and epoch.
+// TestScripts runs testdata/*.txt (see package script). The commands are the methods of
+// stage; a name in capitals is a producer, which
+// remembers its transactional id, producer id and epoch.
 func TestScripts(t *testing.T) {
-	names, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(names) < 12 {
-		t.Fatalf("%d scripts in testdata, want at least 12 (%v)", len(names), err)
-	}
-	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			src, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := runScript(t, string(src))
-			if *rewrite {
-				if err := os.WriteFile(name, []byte(got), 0o666); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != string(src) {
-				t.Errorf("%s prints something else (see with -rewrite):\n%s", name, diff(string(src), got))
-			}
-		})
-	}
-}
-
-func diff(want, got string) string {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range min(len(w), len(g)) {
-		if w[i] != g[i] {
-			return fmt.Sprintf("line %d\nwant %s\ngot  %s", i+1, w[i], g[i])
-		}
-	}
-	return fmt.Sprintf("want %d lines, got %d", len(w), len(g))
-}
-
-func runScript(t *testing.T, src string) string {
-	s := &script{t: t, producers: map[string]*producer{}, now: time.UnixMilli(1_000_000), topics: map[string]byte{}}
-	s.start()
-	var out strings.Builder
-	inOutput := false
-	for in := bufio.NewScanner(strings.NewReader(src)); in.Scan(); {
-		line := in.Text()
-		switch {
-		case line == "":
-			inOutput = false
-			out.WriteString("\n")
-		case inOutput:
-		case line == "----":
-			inOutput = true
-			out.WriteString(line + "\n" + s.out.String())
-			s.out.Reset()
-		default:
-			out.WriteString(line + "\n")
-			if !strings.HasPrefix(line, "#") {
-				s.do(strings.Fields(line))
-			}
-		}
-	}
-	return out.String()
+	script.Run(t, 12, func(t *testing.T, out *strings.Builder) func(words []string) {
+		s := &stage{t: t, out: out, producers: map[string]*producer{}, now: time.UnixMilli(1_000_000), topics: map[string]byte{}}
+		s.start()
+		return s.do
+	})
 }
 
 // producer is what a producer of the script knows.
@@ -89,7 +32,7 @@ type producer struct {
 	epoch int16
 }
 
-type script struct {
+type stage struct {
 	t         *testing.T
 	cfg       Config
 	core      *Core
@@ -98,12 +41,12 @@ type script struct {
 	producers map[string]*producer
 	pids      int64
 	topics    map[string]byte // ids of topics that were made anew
-	out       strings.Builder
+	out       *strings.Builder
 }
 
-func (s *script) printf(format string, args ...any) { fmt.Fprintf(&s.out, format+"\n", args...) }
+func (s *stage) printf(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
-func (s *script) start() {
+func (s *stage) start() {
 	s.cfg.NewProducerID = func() int64 {
 		s.pids++
 		return 1000 + s.pids
@@ -111,49 +54,11 @@ func (s *script) start() {
 	s.core = New(s.cfg)
 }
 
-func (s *script) topicID(name string) [16]byte { return [16]byte{1, s.topics[name]} }
+func (s *stage) topicID(name string) [16]byte { return [16]byte{1, s.topics[name]} }
 
-// args are the words of a command, key=value apart.
-type args struct {
-	words []string
-	opt   map[string]string
-}
-
-func (a args) has(key string) bool { _, ok := a.opt[key]; return ok }
-
-func (a args) str(key, def string) string {
-	if v, ok := a.opt[key]; ok {
-		return v
-	}
-	return def
-}
-
-func (a args) num(key string, def int) int {
-	n, err := strconv.Atoi(a.str(key, strconv.Itoa(def)))
-	if err != nil {
-		panic(err)
-	}
-	return n
-}
-
-func (a args) duration(key, def string) time.Duration {
-	d, err := time.ParseDuration(a.str(key, def))
-	if err != nil {
-		panic(err)
-	}
-	return d
-}
-
-func (s *script) do(words []string) {
-	a := args{opt: map[string]string{}}
-	for _, w := range words[1:] {
-		if k, v, ok := strings.Cut(w, "="); ok {
-			a.opt[k] = v
-		} else {
-			a.words = append(a.words, w)
-		}
-	}
-	commands := map[string]func(args){
+func (s *stage) do(words []string) {
+	a := script.Parse(words[1:])
+	commands := map[string]func(script.Args){
 		"config": s.config, "init": s.init, "add": s.add, "verify": s.verify, "commit": s.commit, "abort": s.abort,
 		"describe": s.describe, "list": s.list, "tick": s.tick, "restart": s.restart, "record": s.record,
 		"recreate": s.recreate, "set-epoch": s.setEpoch,
@@ -166,13 +71,13 @@ func (s *script) do(words []string) {
 	s.drain()
 }
 
-func (s *script) config(a args) {
-	s.cfg.MaxIDs, s.cfg.MaxPartitions, s.cfg.MaxRecord = a.num("max-ids", 0), a.num("max-partitions", 0), a.num("max-record", 0)
-	s.cfg.IDExpiration, s.cfg.MaxTick = a.duration("expiration", "0s"), a.num("max-tick", 0)
+func (s *stage) config(a script.Args) {
+	s.cfg.MaxIDs, s.cfg.MaxPartitions, s.cfg.MaxRecord = a.Num("max-ids", 0), a.Num("max-partitions", 0), a.Num("max-record", 0)
+	s.cfg.IDExpiration, s.cfg.MaxTick = a.Duration("expiration", "0s"), a.Num("max-tick", 0)
 	s.start()
 }
 
-func (s *script) producer(name string) *producer {
+func (s *stage) producer(name string) *producer {
 	if s.producers[name] == nil {
 		s.producers[name] = &producer{pid: -1, epoch: -1}
 	}
@@ -180,31 +85,31 @@ func (s *script) producer(name string) *producer {
 }
 
 // init A [id] [timeout=] [go-on=true] [pid= epoch=] [v=]
-func (s *script) init(a args) {
-	p := s.producer(a.words[0])
-	if len(a.words) > 1 {
-		p.id = strings.Trim(a.words[1], `"`)
+func (s *stage) init(a script.Args) {
+	p := s.producer(a.Words[0])
+	if len(a.Words) > 1 {
+		p.id = strings.Trim(a.Words[1], `"`)
 	}
 	req := kmsg.NewPtrInitProducerIDRequest()
-	req.Version, req.TransactionalID = int16(a.num("v", 5)), &p.id
-	req.TransactionTimeoutMillis = int32(a.duration("timeout", "60s").Milliseconds())
-	if a.has("go-on") {
+	req.Version, req.TransactionalID = int16(a.Num("v", 5)), &p.id
+	req.TransactionTimeoutMillis = int32(a.Duration("timeout", "60s").Milliseconds())
+	if a.Has("go-on") {
 		req.ProducerID, req.ProducerEpoch = p.pid, p.epoch
 	}
-	req.ProducerID, req.ProducerEpoch = int64(a.num("pid", int(req.ProducerID))), int16(a.num("epoch", int(req.ProducerEpoch)))
+	req.ProducerID, req.ProducerEpoch = int64(a.Num("pid", int(req.ProducerID))), int16(a.Num("epoch", int(req.ProducerEpoch)))
 	resp := s.core.InitProducerID(s.now, req)
-	s.printf("%s init: %s pid=%d epoch=%d", a.words[0], word(resp.ErrorCode), resp.ProducerID, resp.ProducerEpoch)
-	if resp.ErrorCode == 0 && !a.has("lost") {
+	s.printf("%s init: %s pid=%d epoch=%d", a.Words[0], word(resp.ErrorCode), resp.ProducerID, resp.ProducerEpoch)
+	if resp.ErrorCode == 0 && !a.Has("lost") {
 		p.pid, p.epoch = resp.ProducerID, resp.ProducerEpoch
 	}
 }
 
-func (s *script) sender(a args) Sender {
-	p := s.producer(a.words[0])
-	return Sender{a.str("id", p.id), int64(a.num("pid", int(p.pid))), int16(a.num("epoch", int(p.epoch)))}
+func (s *stage) sender(a script.Args) Sender {
+	p := s.producer(a.Words[0])
+	return Sender{a.Str("id", p.id), int64(a.Num("pid", int(p.pid))), int16(a.Num("epoch", int(p.epoch)))}
 }
 
-func (s *script) partitions(words []string) []Partition {
+func (s *stage) partitions(words []string) []Partition {
 	var all []Partition
 	for _, w := range words {
 		topic, number, _ := strings.Cut(w, "/")
@@ -218,62 +123,62 @@ func (s *script) partitions(words []string) []Partition {
 }
 
 // add A t/0 t/1 [epoch=] [pid=] [id=] [tv=2]
-func (s *script) add(a args) {
-	code := s.core.AddPartitions(s.now, s.sender(a), s.partitions(a.words[1:]), int16(a.num("tv", 2)))
-	s.printf("%s add: %s", a.words[0], word(code))
+func (s *stage) add(a script.Args) {
+	code := s.core.AddPartitions(s.now, s.sender(a), s.partitions(a.Words[1:]), int16(a.Num("tv", 2)))
+	s.printf("%s add: %s", a.Words[0], word(code))
 }
 
-func (s *script) verify(a args) {
-	parts := s.partitions(a.words[1:])
+func (s *stage) verify(a script.Args) {
+	parts := s.partitions(a.Words[1:])
 	whole, each := s.core.Verify(s.sender(a), parts)
-	s.printf("%s verify: %s", a.words[0], word(whole))
+	s.printf("%s verify: %s", a.Words[0], word(whole))
 	for i, code := range each {
 		s.printf("  %s/%d: %s", parts[i].Topic, parts[i].Number, word(code))
 	}
 }
 
-func (s *script) commit(a args) { s.end(a, true) }
-func (s *script) abort(a args)  { s.end(a, false) }
+func (s *stage) commit(a script.Args) { s.end(a, true) }
+func (s *stage) abort(a script.Args)  { s.end(a, false) }
 
 // commit A, abort A [v=5] [epoch=] [pid=] [id=] [lost=true]
-func (s *script) end(a args, commit bool) {
-	p, from := s.producer(a.words[0]), s.sender(a)
+func (s *stage) end(a script.Args, commit bool) {
+	p, from := s.producer(a.Words[0]), s.sender(a)
 	req := kmsg.NewPtrEndTxnRequest()
-	req.Version, req.Commit = int16(a.num("v", 5)), commit
+	req.Version, req.Commit = int16(a.Num("v", 5)), commit
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch = strings.Trim(from.TransactionalID, `"`), from.ProducerID, from.Epoch
 	resp := s.core.EndTxn(s.now, req)
 	what := map[bool]string{true: "commit", false: "abort"}[commit]
-	s.printf("%s %s: %s pid=%d epoch=%d", a.words[0], what, word(resp.ErrorCode), resp.ProducerID, resp.ProducerEpoch)
-	if resp.ErrorCode == 0 && req.Version >= 5 && !a.has("lost") {
+	s.printf("%s %s: %s pid=%d epoch=%d", a.Words[0], what, word(resp.ErrorCode), resp.ProducerID, resp.ProducerEpoch)
+	if resp.ErrorCode == 0 && req.Version >= 5 && !a.Has("lost") {
 		p.pid, p.epoch = resp.ProducerID, resp.ProducerEpoch
 	}
 }
 
-func (s *script) describe(a args) {
-	d := s.core.Describe(strings.Trim(a.words[0], `"`))
-	s.printf("%s: %s %s pid=%d epoch=%d timeout=%dms start=%d", a.words[0], word(d.ErrorCode), d.State, d.ProducerID, d.ProducerEpoch, d.TimeoutMillis, d.StartTimestamp)
+func (s *stage) describe(a script.Args) {
+	d := s.core.Describe(strings.Trim(a.Words[0], `"`))
+	s.printf("%s: %s %s pid=%d epoch=%d timeout=%dms start=%d", a.Words[0], word(d.ErrorCode), d.State, d.ProducerID, d.ProducerEpoch, d.TimeoutMillis, d.StartTimestamp)
 	for _, t := range d.Topics {
 		s.printf("  %s %v", t.Topic, t.Partitions)
 	}
 }
 
 // list [states=Ongoing,Empty] [pid=] [longer=] [pattern=]
-func (s *script) list(a args) {
+func (s *stage) list(a script.Args) {
 	f := Filter{Duration: -1}
-	if a.has("states") {
+	if a.Has("states") {
 		f.States = map[State]bool{}
 		for _, st := range States() {
-			f.States[st] = strings.Contains(","+a.opt["states"]+",", ","+st.String()+",")
+			f.States[st] = strings.Contains(","+a.Options["states"]+",", ","+st.String()+",")
 		}
 	}
-	if a.has("pid") {
-		f.ProducerIDs = map[int64]bool{int64(a.num("pid", 0)): true}
+	if a.Has("pid") {
+		f.ProducerIDs = map[int64]bool{int64(a.Num("pid", 0)): true}
 	}
-	if a.has("longer") {
-		f.Duration = a.duration("longer", "")
+	if a.Has("longer") {
+		f.Duration = a.Duration("longer", "")
 	}
-	if a.has("pattern") {
-		f.Pattern = regexp.MustCompile("^(?:" + a.opt["pattern"] + ")$")
+	if a.Has("pattern") {
+		f.Pattern = regexp.MustCompile("^(?:" + a.Options["pattern"] + ")$")
 	}
 	s.printf("%d ids, %d open", s.core.Len(), s.core.Open())
 	for _, x := range s.core.List(s.now, &f) {
@@ -282,8 +187,8 @@ func (s *script) list(a args) {
 }
 
 // tick 5s: time goes by, deadline by deadline.
-func (s *script) tick(a args) {
-	d, err := time.ParseDuration(a.words[0])
+func (s *stage) tick(a script.Args) {
+	d, err := time.ParseDuration(a.Words[0])
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -298,7 +203,7 @@ func (s *script) tick(a args) {
 }
 
 // restart: the core is made anew from the log.
-func (s *script) restart(args) {
+func (s *stage) restart(script.Args) {
 	s.core = New(s.cfg)
 	for _, r := range s.log {
 		if err := s.core.Replay(r.Key, r.Value); err != nil {
@@ -313,12 +218,12 @@ func (s *script) restart(args) {
 }
 
 // recreate t: the topic is deleted and made again.
-func (s *script) recreate(a args) { s.topics[a.words[0]]++ }
+func (s *stage) recreate(a script.Args) { s.topics[a.Words[0]]++ }
 
 // set-epoch A 32766: as if the producer had raised its epoch so often.
-func (s *script) setEpoch(a args) {
-	p := s.producer(a.words[0])
-	n, err := strconv.Atoi(a.words[1])
+func (s *stage) setEpoch(a script.Args) {
+	p := s.producer(a.Words[0])
+	n, err := strconv.Atoi(a.Words[1])
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -328,24 +233,24 @@ func (s *script) setEpoch(a args) {
 
 // record id state= pid= epoch= [prev=] [next=] [tv=] [start=] [v=1] [t/0 …]: a record of another
 // broker.
-func (s *script) record(a args) {
+func (s *stage) record(a script.Args) {
 	v := kmsg.NewTxnMetadataValue()
-	v.Version = int16(a.num("v", 1))
+	v.Version = int16(a.Num("v", 1))
 	for _, st := range States() {
-		if st.String() == a.opt["state"] {
+		if st.String() == a.Options["state"] {
 			v.State = kmsg.TransactionState(st)
 		}
 	}
-	v.ProducerID, v.ProducerEpoch, v.TimeoutMillis = int64(a.num("pid", 0)), int16(a.num("epoch", 0)), 60_000
-	v.PreviousProducerID, v.NextProducerID = int64(a.num("prev", -1)), int64(a.num("next", -1))
-	v.ClientTransactionVersion = int16(a.num("tv", 0))
-	v.StartTimestamp, v.LastUpdateTimestamp = int64(a.num("start", -1)), s.now.UnixMilli()
-	for _, p := range s.partitions(a.words[1:]) {
+	v.ProducerID, v.ProducerEpoch, v.TimeoutMillis = int64(a.Num("pid", 0)), int16(a.Num("epoch", 0)), 60_000
+	v.PreviousProducerID, v.NextProducerID = int64(a.Num("prev", -1)), int64(a.Num("next", -1))
+	v.ClientTransactionVersion = int16(a.Num("tv", 0))
+	v.StartTimestamp, v.LastUpdateTimestamp = int64(a.Num("start", -1)), s.now.UnixMilli()
+	for _, p := range s.partitions(a.Words[1:]) {
 		t := kmsg.NewTxnMetadataValueTopic()
 		t.Topic, t.Partitions = p.Topic, []int32{p.Number}
 		v.Topics = append(v.Topics, t)
 	}
-	s.log = append(s.log, Record{keyOf(a.words[0]), v.AppendTo(nil)})
+	s.log = append(s.log, Record{keyOf(a.Words[0]), v.AppendTo(nil)})
 }
 
 func word(code int16) string {
@@ -355,7 +260,7 @@ func word(code int16) string {
 	return kerr.TypedErrorForCode(code).Message
 }
 
-func (s *script) drain() {
+func (s *stage) drain() {
 	out := s.core.Take()
 	for _, r := range out.Records {
 		s.log = append(s.log, r)
